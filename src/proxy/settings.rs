@@ -1,0 +1,298 @@
+//! What an operator asked for, checked and with every default applied: plain data, no cells.
+//!
+//! `config` produces it from a file; [`super::snapshot`] compiles it into what workers use.
+//! References between parts are indices, so that nothing can dangle.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything a configuration file says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    pub server: Server,
+    pub admin: Admin,
+    pub listeners: Vec<Listener>,
+    /// In file order: the first match wins.
+    pub routes: Vec<Route>,
+    /// The named clusters, then one for each model.
+    pub clusters: Vec<Cluster>,
+    pub models: Vec<Model>,
+    pub log: Log,
+    /// `None` switches the access log off.
+    pub access_log: Option<AccessLog>,
+    pub telemetry: Telemetry,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Server {
+    /// `None`: one worker for each CPU this process may run on.
+    pub workers: Option<usize>,
+    pub io: Io,
+    /// How long exchanges may go on after TERM.
+    pub drain_timeout: Duration,
+    /// Bytes of request bodies that may be held at one time by the whole instance.
+    pub buffered: u64,
+}
+
+/// Which driver the workers use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Io {
+    /// io_uring where it works, else epoll.
+    Auto,
+    /// io_uring or refuse to start.
+    IoUring,
+    Epoll,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Admin {
+    pub bind: SocketAddr,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listener {
+    pub name: String,
+    pub bind: SocketAddr,
+    pub limits: ListenerLimits,
+    pub timeouts: ListenerTimeouts,
+    /// Peers whose X-Forwarded-* fields are believed and extended instead of replaced.
+    pub trusted_proxies: Vec<Cidr>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListenerLimits {
+    /// Bytes of a request head, request line included.
+    pub head: usize,
+    /// Fields in a request head.
+    pub headers: usize,
+    /// Bytes of a request body.
+    pub body: u64,
+    /// Client connections on this listener, all workers together.
+    pub connections: usize,
+}
+
+/// `None` is no limit (`"0s"` in the file).
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListenerTimeouts {
+    /// From the first byte of a head to its last.
+    pub request_head: Option<Duration>,
+    /// Between two pieces of a request body.
+    pub request_body: Option<Duration>,
+    /// Between the end of a response and the next request.
+    pub keep_alive: Option<Duration>,
+}
+
+/// An address block, such as `10.0.0.0/8`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cidr {
+    pub address: IpAddr,
+    pub prefix: u8,
+}
+
+impl Cidr {
+    /// Whether `ip` lies in the block. An IPv4-mapped IPv6 address counts as IPv4.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        match (self.address, ip.to_canonical()) {
+            (IpAddr::V4(block), IpAddr::V4(ip)) => {
+                let shift = 32 - u32::from(self.prefix.min(32));
+                shift == 32 || u32::from(block) >> shift == u32::from(ip) >> shift
+            }
+            (IpAddr::V6(block), IpAddr::V6(ip)) => {
+                let shift = 128 - u32::from(self.prefix.min(128));
+                shift == 128 || u128::from(block) >> shift == u128::from(ip) >> shift
+            }
+            _ => false,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Route {
+    /// Index into [`Settings::listeners`]; `None` matches all of them.
+    pub listener: Option<usize>,
+    pub host: Option<HostPattern>,
+    pub path: Option<PathPattern>,
+    /// Empty matches every method.
+    pub methods: Vec<String>,
+    /// All of these request fields must be there with exactly this value. Names in lower case.
+    pub headers: Vec<(String, String)>,
+    pub request_headers: HeaderEdits,
+    pub response_headers: HeaderEdits,
+    pub prefix: PrefixChange,
+    pub access_log: bool,
+    pub action: Action,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum HostPattern {
+    /// In lower case, without a port.
+    Exact(String),
+    /// `*.example.com`, kept as `.example.com`: any number of labels in front, at least one.
+    Suffix(String),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum PathPattern {
+    /// Without its trailing slash (so `/` is the empty string): matches itself, or itself
+    /// followed by `/`.
+    Prefix(String),
+    Exact(String),
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct HeaderEdits {
+    /// Replaces every field of that name. Names in lower case, values checked.
+    pub set: Vec<(String, String)>,
+    /// Names in lower case.
+    pub remove: Vec<String>,
+}
+
+impl HeaderEdits {
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.remove.is_empty()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum PrefixChange {
+    Keep,
+    /// `strip_prefix`: this prefix goes, on a segment border; a path that lacks it stays.
+    Strip(String),
+    /// `replace_prefix`: the matched prefix is swapped for this one.
+    Replace(String),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Index into [`Settings::clusters`].
+    Cluster(usize),
+    /// The AI API: the model named in the body decides.
+    Ai,
+    Respond(StaticResponse),
+    /// Pages of the admin server that this route lets through.
+    Ops(Vec<OpsPage>),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct StaticResponse {
+    pub status: u16,
+    pub body: String,
+    /// Names in lower case. `content-type` is there if the body is not empty.
+    pub headers: Vec<(String, String)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpsPage {
+    Health,
+    Info,
+    Prometheus,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cluster {
+    /// The cluster's name in the file; for a model `model:NAME`.
+    pub name: String,
+    pub endpoints: Vec<Endpoint>,
+    pub timeouts: ClusterTimeouts,
+}
+
+/// `None` is no limit (`"0s"` in the file).
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClusterTimeouts {
+    pub connect: Option<Duration>,
+    /// From the last byte of the request to the first of the response.
+    pub first_byte: Option<Duration>,
+    /// Between two pieces of a response.
+    pub idle: Option<Duration>,
+    /// From the first byte of the request to the last of the response.
+    pub total: Option<Duration>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Endpoint {
+    pub address: Address,
+    /// 0 is drained.
+    pub weight: u32,
+    /// Set for an endpoint of a model.
+    pub provider: Option<Provider>,
+}
+
+/// Where an endpoint is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// A name or an IP address (IPv6 without brackets) and a port.
+    Tcp { host: String, port: u16 },
+    Unix(PathBuf),
+    /// An abstract socket name: how a worker reaches the admin server of its own process.
+    Abstract(String),
+}
+
+/// How a request is changed on its way to a model's endpoint.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Provider {
+    pub dialect: Dialect,
+    /// The Host field, from the URL, with the port when it is not the scheme's own.
+    pub authority: String,
+    /// What stands before the operation's path, such as `/v1`; no trailing slash.
+    pub base_path: String,
+    /// The name upstream, where it differs from the client's.
+    pub model: Option<String>,
+    /// Sent as the dialect wants it: `authorization: Bearer` or `x-api-key`.
+    pub api_key: Option<Secret>,
+    /// Set after everything else but the credential. Names in lower case.
+    pub headers: Vec<(String, String)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    OpenAi,
+    Anthropic,
+}
+
+/// A value that Debug does not show.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Model {
+    pub name: String,
+    pub aliases: Vec<String>,
+    /// Index into [`Settings::clusters`].
+    pub cluster: usize,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Log {
+    /// In `tracing_subscriber::EnvFilter` syntax, such as `info` or `ringgate=debug`.
+    pub level: String,
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Json,
+    Pattern,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct AccessLog {
+    /// `None` is standard output.
+    pub file: Option<PathBuf>,
+    /// Of successful exchanges, the share that is written; others always are. 1.0 is all.
+    pub sample: f64,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Telemetry {
+    /// The label `service` of `http_requests_total` and `http_request_duration_seconds`.
+    pub service: String,
+    /// Labels on every series.
+    pub tags: Vec<(String, String)>,
+}
