@@ -1,1 +1,4 @@
+//! Connections: listening, accepting, connecting, receiving, sending.
 
+pub mod listener;
+pub mod socket;

@@ -1,0 +1,140 @@
+//! Listening sockets: one for each worker on each address.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockAddr, Type};
+
+use super::socket::accept_now;
+use crate::runtime::core::Core;
+use crate::runtime::io::{Sleep, Source, yield_now};
+
+/// Connections that may wait to be accepted. The kernel takes the smaller of this and
+/// net.core.somaxconn.
+const BACKLOG: i32 = 65_535;
+
+/// Connections taken in one go before other tasks have their turn.
+const ACCEPT_BURST: usize = 64;
+
+/// How long to leave the queue alone when descriptors or memory have run out.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+
+/// Makes `count` listening sockets on one address; the kernel spreads connections over them.
+///
+/// Port 0 takes one free port for all of them.
+pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<OwnedFd>> {
+    let mut sockets = Vec::with_capacity(count);
+    let mut address = address;
+    for _ in 0..count {
+        let socket = socket2::Socket::new(
+            Domain::for_address(address),
+            Type::STREAM.nonblocking().cloexec(),
+            Some(Protocol::TCP),
+        )?;
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(true)?;
+        if address.is_ipv6() {
+            // `[::]` and `0.0.0.0` are two listeners, as the configuration says.
+            socket.set_only_v6(true)?;
+        }
+        socket.bind(&SockAddr::from(address))?;
+        socket.listen(BACKLOG)?;
+        if address.port() == 0 {
+            address = local_address(&socket)?;
+        }
+        sockets.push(socket.into());
+    }
+    Ok(sockets)
+}
+
+/// Whether someone else listens on this address already. SO_REUSEPORT would let us share the
+/// port with another process of the same user, each getting a part of the connections.
+pub fn is_taken(address: SocketAddr) -> bool {
+    if address.port() == 0 {
+        return false;
+    }
+    let attempt = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)
+        .and_then(|socket| {
+            socket.set_reuse_address(true)?;
+            if address.is_ipv6() {
+                socket.set_only_v6(true)?;
+            }
+            socket.bind(&SockAddr::from(address))?;
+            socket.listen(1)
+        });
+    attempt.is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
+}
+
+pub fn local_address(socket: &socket2::Socket) -> io::Result<SocketAddr> {
+    let address = socket.local_addr()?;
+    address.as_socket().ok_or_else(|| io::Error::other("a TCP socket has an internet address"))
+}
+
+/// A listening socket as its worker uses it.
+pub struct Listener {
+    source: Source,
+}
+
+impl Listener {
+    pub fn new(core: &Rc<Core>, fd: OwnedFd) -> io::Result<Self> {
+        Ok(Self { source: Source::new(core, fd)? })
+    }
+
+    /// Accepts connections for ever. Only readiness is waited for, never an accept itself, so
+    /// that nothing can be accepted after this future is dropped.
+    ///
+    /// # Errors
+    ///
+    /// The listening socket is broken.
+    pub async fn accept_each(
+        &self,
+        mut each: impl FnMut(OwnedFd, Option<SocketAddr>),
+    ) -> io::Result<()> {
+        loop {
+            yield_now().await;
+            for _ in 0..ACCEPT_BURST {
+                match accept_now(&self.source) {
+                    Ok((fd, peer)) => each(fd, peer),
+                    Err(error) => match pause_after(&error) {
+                        Pause::Wait => poll_fn(|cx| self.source.poll_readable(cx)).await?,
+                        Pause::Next => {}
+                        Pause::Exhausted => {
+                            tracing::warn!(%error, "cannot accept; raise LimitNOFILE or memory");
+                            Sleep::for_time(self.source.core(), EXHAUSTED_PAUSE).await;
+                        }
+                        Pause::Broken => return Err(error),
+                    },
+                }
+            }
+        }
+    }
+
+    /// Takes what is queued now, without waiting.
+    pub fn accept_queued(&self, mut each: impl FnMut(OwnedFd, Option<SocketAddr>)) {
+        while let Ok((fd, peer)) = accept_now(&self.source) {
+            each(fd, peer);
+        }
+    }
+}
+
+enum Pause {
+    Wait,
+    Next,
+    Exhausted,
+    Broken,
+}
+
+/// accept(2) reports errors of the connection, of the process, and of the socket alike.
+fn pause_after(error: &io::Error) -> Pause {
+    match error.raw_os_error() {
+        Some(libc::EAGAIN) => Pause::Wait,
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => Pause::Exhausted,
+        Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK | libc::EOPNOTSUPP) | None => Pause::Broken,
+        // The connection was reset in the queue, or the network had news about it.
+        Some(_) => Pause::Next,
+    }
+}

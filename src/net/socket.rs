@@ -1,0 +1,195 @@
+//! A connected stream socket: TCP, or a Unix socket.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
+
+use crate::runtime::buffers::Chunk;
+use crate::runtime::core::Core;
+use crate::runtime::io::{Deadline, Source};
+
+/// Pieces that one send gathers. A head and a chunk of body with its framing are five.
+const GATHER_MAX: usize = 16;
+
+/// A stream socket of this worker. Receiving polls the ring; sending is tried at once.
+pub struct Socket {
+    source: Source,
+}
+
+/// Where to connect to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Peer {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+    /// A name in the abstract namespace.
+    Abstract(String),
+}
+
+impl Peer {
+    fn to_sockaddr(&self) -> io::Result<SockAddr> {
+        match self {
+            Self::Tcp(address) => Ok(SockAddr::from(*address)),
+            Self::Unix(path) => SockAddr::unix(path),
+            Self::Abstract(name) => SockAddr::unix(format!("\0{name}")),
+        }
+    }
+}
+
+impl Socket {
+    /// Takes over an accepted connection.
+    pub fn accepted(core: &Rc<Core>, fd: OwnedFd) -> io::Result<Self> {
+        // Every write is a whole message or event: waiting for more would only delay it. Unix
+        // sockets have no such option, nor such a delay.
+        let _ = SockRef::from(&fd).set_tcp_nodelay(true);
+        Ok(Self { source: Source::new(core, fd)? })
+    }
+
+    /// Connects, within the deadline.
+    pub async fn connect(core: &Rc<Core>, peer: &Peer, deadline: &Deadline) -> io::Result<Self> {
+        let address = peer.to_sockaddr()?;
+        let is_tcp = matches!(peer, Peer::Tcp(_));
+        let protocol = is_tcp.then_some(Protocol::TCP);
+        let socket = socket2::Socket::new(
+            Domain::from(i32::from(address.family())),
+            Type::STREAM.nonblocking().cloexec(),
+            protocol,
+        )?;
+        if is_tcp {
+            socket.set_tcp_nodelay(true)?;
+        }
+        core.stats().syscalls.add(3);
+        let connecting = match socket.connect(&address) {
+            Ok(()) => false,
+            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => true,
+            Err(error) => return Err(error),
+        };
+        let socket = Self { source: Source::new(core, socket.into())? };
+        if connecting {
+            deadline.limit(|cx| socket.source.poll_writable(cx)).await?;
+            core.stats().syscalls.add(1);
+            if let Some(error) = SockRef::from(&socket.source).take_error()? {
+                return Err(error);
+            }
+        }
+        Ok(socket)
+    }
+
+    pub fn core(&self) -> &Rc<Core> {
+        self.source.core()
+    }
+
+    /// The next received bytes; `None` at the end of the stream. Nothing is lost when the caller
+    /// stops waiting: the next call finds it.
+    pub fn poll_recv(&self, cx: &Context<'_>) -> Poll<io::Result<Option<Chunk>>> {
+        self.source.poll_recv(cx)
+    }
+
+    /// The same for an answer that cannot be there yet.
+    pub fn poll_recv_later(&self, cx: &Context<'_>) -> Poll<io::Result<Option<Chunk>>> {
+        self.source.poll_recv_later(cx)
+    }
+
+    /// Whether neither data nor an end nor an error has come. For a connection that lies idle
+    /// this is the proof that it can be used.
+    pub fn is_quiet(&self) -> bool {
+        self.source.is_quiet()
+    }
+
+    /// Sends what the socket takes now; `WouldBlock` if it takes nothing.
+    fn send_now(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.core().stats().syscalls.add(1);
+        let pieces = &pieces[..pieces.len().min(GATHER_MAX)];
+        // SAFETY: all zeroes is a valid msghdr: no name, no pieces, no control data.
+        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+        message.msg_iov = pieces.as_ptr().cast::<libc::iovec>().cast_mut();
+        message.msg_iovlen = pieces.len();
+        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        // SAFETY: `IoSlice` has the layout of iovec by its documentation; the pieces borrow
+        // their bytes for the call, and sendmsg only reads them.
+        let sent = unsafe { libc::sendmsg(self.source.as_raw_fd(), &raw const message, flags) };
+        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+    }
+
+    /// Sends as much as the socket takes, waiting until that is more than nothing.
+    pub fn poll_send(
+        &self,
+        cx: &Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            match self.send_now(pieces) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    match self.source.poll_writable(cx) {
+                        // Readiness from before this send: look again.
+                        Poll::Ready(Ok(())) => {}
+                        Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                        Poll::Pending => return Poll::Pending,
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                outcome => return Poll::Ready(outcome),
+            }
+        }
+    }
+
+    /// Sends all pieces, within the deadline.
+    pub async fn send_all(&self, pieces: &mut [IoSlice<'_>], deadline: &Deadline) -> io::Result<()> {
+        let mut pieces = pieces;
+        IoSlice::advance_slices(&mut pieces, 0);
+        while !pieces.is_empty() {
+            let sent = deadline.limit(|cx| self.poll_send(cx, pieces)).await?;
+            if sent == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            IoSlice::advance_slices(&mut pieces, sent);
+        }
+        Ok(())
+    }
+
+    /// Says that nothing more will be sent; what was sent still arrives.
+    pub fn finish_sending(&self) {
+        self.core().stats().syscalls.add(1);
+        // The peer may be gone already, which is as good.
+        let _ = SockRef::from(&self.source).shutdown(std::net::Shutdown::Write);
+    }
+
+    /// Drops what was not delivered and answers with a reset when this socket closes: the only
+    /// way to tell an HTTP/1 peer that a body which ends with the connection is not whole.
+    pub fn reset_on_close(&self) {
+        self.core().stats().syscalls.add(1);
+        let _ = SockRef::from(&self.source)
+            .set_linger(Some(std::time::Duration::ZERO));
+    }
+
+    /// A pair of connected sockets, for tests.
+    pub fn pair(core: &Rc<Core>) -> io::Result<(Self, Self)> {
+        let (near, far) = socket2::Socket::pair(
+            Domain::UNIX,
+            Type::STREAM.nonblocking().cloexec(),
+            None,
+        )?;
+        Ok((
+            Self { source: Source::new(core, near.into())? },
+            Self { source: Source::new(core, far.into())? },
+        ))
+    }
+}
+
+/// Accepts one waiting connection; `WouldBlock` if there is none.
+pub(super) fn accept_now(listener: &Source) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+    listener.core().stats().syscalls.add(1);
+    // SAFETY: socket2 passes a storage of the right size, which accept4 fills.
+    let (fd, address) = unsafe {
+        SockAddr::try_init(|storage, len| {
+            let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+            let fd = libc::accept4(listener.as_raw_fd(), storage.cast(), len, flags);
+            if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(OwnedFd::from_raw_fd(fd)) }
+        })?
+    };
+    Ok((fd, address.as_socket()))
+}

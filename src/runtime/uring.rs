@@ -1,0 +1,466 @@
+//! The io_uring driver: receives into provided buffers, and polls for everything else.
+//!
+//! Sends are not here: a send that is tried at once succeeds nearly always, costs the same as a
+//! submission (measured: 8.3 against 8.0 µs per proxied request at 128 B, and less at 16 KiB),
+//! and may borrow its bytes, since no kernel reads them after the call.
+
+use std::io;
+use std::os::fd::{OwnedFd, RawFd};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use io_uring::{IoUring, cqueue, opcode, squeue, types};
+
+use super::buffers::{BUFFER_BYTES, BUFFER_GROUP, Buffers, Chunk};
+use super::driver::{Expect, SourceId, recv_now, remember};
+use super::stats::LoopStats;
+
+/// Submissions that fit before the ring has to be entered in the middle of a turn.
+const SUBMISSIONS: u32 = 1024;
+/// Completions that fit; the kernel keeps an overflow list beyond.
+const COMPLETIONS: u32 = 8192;
+/// IORING_RECVSEND_POLL_FIRST of the kernel's header: wait before the first try.
+const POLL_FIRST: u16 = 1;
+
+const RECV: u64 = 0;
+const READABLE: u64 = 1;
+const WRITABLE: u64 = 2;
+const KIND_BITS: u32 = 2;
+/// The user data of cancellations, whose own completions mean nothing to us.
+const IGNORED: u64 = u64::MAX;
+
+/// How the ring was set up, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flags {
+    /// SINGLE_ISSUER and DEFER_TASKRUN, kernel 6.1.
+    DeferTaskrun,
+    /// COOP_TASKRUN, kernel 5.19.
+    CoopTaskrun,
+}
+
+pub(crate) struct Uring {
+    ring: IoUring,
+    flags: Flags,
+    sources: Vec<Source>,
+    free: Vec<u32>,
+    /// Operations the kernel has not completed.
+    in_flight: usize,
+    /// Submissions that did not fit, oldest first. At most one receive, two polls and their
+    /// cancellations per source.
+    backlog: std::collections::VecDeque<squeue::Entry>,
+    /// Descriptors of deregistered sources that queued submissions may still name. They are
+    /// closed once everything is submitted; before that the number could come to mean another
+    /// socket. Each has a cancellation queued, so the next wait returns at once.
+    closing: Vec<OwnedFd>,
+    pub(super) buffers: Rc<Buffers>,
+}
+
+struct Source {
+    fd: RawFd,
+    recv: Recv,
+    readable: PollState,
+    writable: PollState,
+    read_waker: Option<Waker>,
+    write_waker: Option<Waker>,
+    /// The descriptor is gone; the slot is free again when nothing is in flight.
+    closed: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Recv {
+    Idle,
+    InFlight,
+    /// The completion's result, and its buffer if it carried one.
+    Done { result: i32, buffer: Option<u16> },
+    /// No ring buffer was free: waiting for readiness, then receiving into a spare one.
+    Spare,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum PollState {
+    Idle,
+    InFlight,
+    Done(i32),
+}
+
+impl Uring {
+    pub(super) fn new(flags: Flags) -> io::Result<Self> {
+        let mut builder = IoUring::builder();
+        builder.setup_cqsize(COMPLETIONS).setup_clamp();
+        match flags {
+            Flags::DeferTaskrun => builder.setup_single_issuer().setup_defer_taskrun(),
+            Flags::CoopTaskrun => builder.setup_coop_taskrun(),
+        };
+        let ring = builder.build(SUBMISSIONS)?;
+        let buffers = Buffers::new();
+        buffers.register_ring(&ring)?;
+        Ok(Self {
+            ring,
+            flags,
+            sources: Vec::new(),
+            free: Vec::new(),
+            in_flight: 0,
+            backlog: std::collections::VecDeque::new(),
+            closing: Vec::new(),
+            buffers,
+        })
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        match self.flags {
+            Flags::DeferTaskrun => "io_uring (single issuer, deferred task work)",
+            Flags::CoopTaskrun => "io_uring (cooperative task work)",
+        }
+    }
+
+    pub(super) fn register(&mut self, fd: RawFd) -> io::Result<SourceId> {
+        let source = Source {
+            fd,
+            recv: Recv::Idle,
+            readable: PollState::Idle,
+            writable: PollState::Idle,
+            read_waker: None,
+            write_waker: None,
+            closed: false,
+        };
+        if let Some(id) = self.free.pop() {
+            self.sources[id as usize] = source;
+            return Ok(SourceId(id));
+        }
+        let id = u32::try_from(self.sources.len()).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        self.sources.push(source);
+        Ok(SourceId(id))
+    }
+
+    pub(super) fn deregister(&mut self, id: SourceId, fd: OwnedFd) {
+        if self.sources[id.0 as usize].is_busy() {
+            self.closing.push(fd);
+        }
+        self.cancel(id);
+    }
+
+    fn cancel(&mut self, id: SourceId) {
+        let source = &mut self.sources[id.0 as usize];
+        source.closed = true;
+        source.read_waker = None;
+        source.write_waker = None;
+        let recv = source.recv == Recv::InFlight;
+        let readable = source.readable == PollState::InFlight;
+        let writable = source.writable == PollState::InFlight;
+        if let Recv::Done { buffer: Some(buffer), .. } = source.recv {
+            source.recv = Recv::Idle;
+            self.buffers.unused(buffer);
+        }
+        for (in_flight, kind) in [(recv, RECV), (readable, READABLE), (writable, WRITABLE)] {
+            if in_flight {
+                let cancel = opcode::AsyncCancel::new(user_data(id, kind));
+                self.submit(cancel.build().user_data(IGNORED));
+            }
+        }
+        self.free_if_done(id.0);
+    }
+
+    pub(super) fn poll_recv(
+        &mut self,
+        id: SourceId,
+        expect: Expect,
+        cx: &Context<'_>,
+    ) -> Poll<io::Result<Option<Chunk>>> {
+        let source = &mut self.sources[id.0 as usize];
+        match source.recv {
+            Recv::Done { result, buffer } => {
+                source.recv = Recv::Idle;
+                if result == -libc::ENOBUFS {
+                    source.recv = Recv::Spare;
+                    return self.poll_recv_spare(id, cx);
+                }
+                Poll::Ready(self.received(result, buffer))
+            }
+            Recv::Spare => self.poll_recv_spare(id, cx),
+            Recv::InFlight => {
+                remember(&mut source.read_waker, cx);
+                Poll::Pending
+            }
+            Recv::Idle => {
+                remember(&mut source.read_waker, cx);
+                self.start_recv(id, expect);
+                Poll::Pending
+            }
+        }
+    }
+
+    pub(super) fn is_quiet(&mut self, id: SourceId) -> bool {
+        match self.sources[id.0 as usize].recv {
+            Recv::Idle => {
+                self.start_recv(id, Expect::Later);
+                true
+            }
+            Recv::InFlight => true,
+            // Which of data, end or error it is does not matter: nothing should have come.
+            Recv::Done { .. } | Recv::Spare => false,
+        }
+    }
+
+    pub(super) fn poll_readable(&mut self, id: SourceId, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        let source = &mut self.sources[id.0 as usize];
+        match source.readable {
+            PollState::Done(result) => {
+                source.readable = PollState::Idle;
+                Poll::Ready(check(result).map(drop))
+            }
+            PollState::InFlight => {
+                remember(&mut source.read_waker, cx);
+                Poll::Pending
+            }
+            PollState::Idle => {
+                remember(&mut source.read_waker, cx);
+                source.readable = PollState::InFlight;
+                self.start_poll(id, READABLE, libc::POLLIN);
+                Poll::Pending
+            }
+        }
+    }
+
+    pub(super) fn poll_writable(&mut self, id: SourceId, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        let source = &mut self.sources[id.0 as usize];
+        match source.writable {
+            PollState::Done(result) => {
+                source.writable = PollState::Idle;
+                Poll::Ready(check(result).map(drop))
+            }
+            PollState::InFlight => {
+                remember(&mut source.write_waker, cx);
+                Poll::Pending
+            }
+            PollState::Idle => {
+                remember(&mut source.write_waker, cx);
+                source.writable = PollState::InFlight;
+                self.start_poll(id, WRITABLE, libc::POLLOUT);
+                Poll::Pending
+            }
+        }
+    }
+
+    pub(super) fn wait(&mut self, timeout: Option<Duration>, stats: &LoopStats) -> io::Result<()> {
+        self.flush_backlog()?;
+        stats.enters.add(1);
+        let entered = match timeout {
+            None => self.ring.submitter().submit_and_wait(1),
+            Some(timeout) => {
+                let timespec = types::Timespec::from(timeout);
+                let args = types::SubmitArgs::new().timespec(&timespec);
+                self.ring.submitter().submit_with_args(1, &args)
+            }
+        };
+        match entered {
+            Ok(_) => {}
+            // Nothing came in time; a signal came; or the completion queue must be emptied first.
+            Err(error)
+                if matches!(
+                    error.raw_os_error(),
+                    Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)
+                ) => {}
+            Err(error) => return Err(error),
+        }
+        if self.backlog.is_empty() {
+            stats.syscalls.add(self.closing.len() as u64);
+            self.closing.clear();
+        }
+        self.reap(stats);
+        Ok(())
+    }
+
+    /// Takes every completion off the queue and wakes who waits for it.
+    fn reap(&mut self, stats: &LoopStats) {
+        loop {
+            let Some(completion) = self.ring.completion().next() else { return };
+            stats.completions.add(1);
+            if completion.user_data() == IGNORED {
+                continue;
+            }
+            self.in_flight -= 1;
+            self.complete(&completion, stats);
+        }
+    }
+
+    fn complete(&mut self, completion: &cqueue::Entry, stats: &LoopStats) {
+        let id = (completion.user_data() >> KIND_BITS) as u32;
+        let kind = completion.user_data() & ((1 << KIND_BITS) - 1);
+        let result = completion.result();
+        let source = &mut self.sources[id as usize];
+        match kind {
+            RECV => {
+                let buffer = cqueue::buffer_select(completion.flags());
+                if result == -libc::ENOBUFS {
+                    stats.buffers_exhausted.add(1);
+                }
+                if source.closed {
+                    source.recv = Recv::Idle;
+                    if let Some(buffer) = buffer {
+                        self.buffers.unused(buffer);
+                    }
+                } else {
+                    source.recv = Recv::Done { result, buffer };
+                    wake(&source.read_waker);
+                }
+            }
+            READABLE => {
+                source.readable = PollState::Done(result);
+                wake(&source.read_waker);
+            }
+            _ => {
+                source.writable = PollState::Done(result);
+                wake(&source.write_waker);
+            }
+        }
+        self.free_if_done(id);
+    }
+
+    fn received(&self, result: i32, buffer: Option<u16>) -> io::Result<Option<Chunk>> {
+        match (check(result), buffer) {
+            (Ok(0), buffer) | (Err(_), buffer @ Some(_)) => {
+                if let Some(buffer) = buffer {
+                    self.buffers.unused(buffer);
+                }
+                check(result).map(|_| None)
+            }
+            (Ok(len), Some(buffer)) => Ok(Some(self.buffers.filled(buffer, len as usize))),
+            (Ok(_), None) => Err(io::Error::other("a receive completed without its buffer")),
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    fn poll_recv_spare(&mut self, id: SourceId, cx: &Context<'_>) -> Poll<io::Result<Option<Chunk>>> {
+        let mut bytes = self.buffers.take_spare();
+        loop {
+            match recv_now(self.sources[id.0 as usize].fd, &mut bytes) {
+                Ok(len) => {
+                    self.sources[id.0 as usize].recv = Recv::Idle;
+                    if len == 0 {
+                        self.buffers.return_spare(bytes);
+                        return Poll::Ready(Ok(None));
+                    }
+                    return Poll::Ready(Ok(Some(self.buffers.filled_spare(bytes, len))));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    match self.poll_readable(id, cx) {
+                        // Readiness from before this receive: look again.
+                        Poll::Ready(Ok(())) => {}
+                        Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                        Poll::Pending => {
+                            self.buffers.return_spare(bytes);
+                            return Poll::Pending;
+                        }
+                    }
+                }
+                Err(error) => {
+                    self.sources[id.0 as usize].recv = Recv::Idle;
+                    self.buffers.return_spare(bytes);
+                    return Poll::Ready(Err(error));
+                }
+            }
+        }
+    }
+
+    fn start_recv(&mut self, id: SourceId, expect: Expect) {
+        let source = &mut self.sources[id.0 as usize];
+        source.recv = Recv::InFlight;
+        let poll_first = if expect == Expect::Later { POLL_FIRST } else { 0 };
+        let entry = opcode::Recv::new(types::Fd(source.fd), std::ptr::null_mut(), BUFFER_BYTES as u32)
+            .ioprio(poll_first)
+            .buf_group(BUFFER_GROUP)
+            .build()
+            .flags(squeue::Flags::BUFFER_SELECT)
+            .user_data(user_data(id, RECV));
+        self.in_flight += 1;
+        self.submit(entry);
+    }
+
+    fn start_poll(&mut self, id: SourceId, kind: u64, events: libc::c_short) {
+        let fd = types::Fd(self.sources[id.0 as usize].fd);
+        let entry = opcode::PollAdd::new(fd, events as u32).build().user_data(user_data(id, kind));
+        self.in_flight += 1;
+        self.submit(entry);
+    }
+
+    fn submit(&mut self, entry: squeue::Entry) {
+        if !self.backlog.is_empty() || !self.push(&entry) {
+            self.backlog.push_back(entry);
+        }
+    }
+
+    fn push(&mut self, entry: &squeue::Entry) -> bool {
+        // SAFETY: no entry points to memory of ours (receives name a buffer group, polls and
+        // cancellations have no buffer), and each descriptor stays open until it is deregistered.
+        unsafe { self.ring.submission().push(entry).is_ok() }
+    }
+
+    /// Moves what did not fit into the submission queue, entering the ring as often as it takes.
+    fn flush_backlog(&mut self) -> io::Result<()> {
+        while let Some(entry) = self.backlog.pop_front() {
+            if self.push(&entry) {
+                continue;
+            }
+            self.backlog.push_front(entry);
+            match self.ring.submit() {
+                Ok(_) => {}
+                // The completion queue is full: reap it before going on.
+                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn free_if_done(&mut self, id: u32) {
+        let source = &self.sources[id as usize];
+        if source.closed && !source.is_busy() {
+            self.free.push(id);
+        }
+    }
+}
+
+impl Source {
+    /// Whether the kernel, or the queue to it, holds an operation on this source.
+    fn is_busy(&self) -> bool {
+        self.recv == Recv::InFlight
+            || self.readable == PollState::InFlight
+            || self.writable == PollState::InFlight
+    }
+}
+
+impl Drop for Uring {
+    /// Waits until the kernel uses none of our buffers any more; keeps them if it does not stop.
+    fn drop(&mut self) {
+        let stats = LoopStats::default();
+        for id in 0..self.sources.len() {
+            if !self.sources[id].closed {
+                self.cancel(SourceId(id as u32));
+            }
+        }
+        for _ in 0..100 {
+            if self.in_flight == 0 {
+                return;
+            }
+            if self.wait(Some(Duration::from_millis(10)), &stats).is_err() {
+                break;
+            }
+        }
+        std::mem::forget(Rc::clone(&self.buffers));
+    }
+}
+
+fn user_data(id: SourceId, kind: u64) -> u64 {
+    u64::from(id.0) << KIND_BITS | kind
+}
+
+fn check(result: i32) -> io::Result<u32> {
+    u32::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result))
+}
+
+fn wake(waker: &Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake_by_ref();
+    }
+}
