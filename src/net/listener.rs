@@ -57,8 +57,8 @@ pub fn is_taken(address: SocketAddr) -> bool {
     if address.port() == 0 {
         return false;
     }
-    let attempt = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)
-        .and_then(|socket| {
+    let attempt =
+        socket2::Socket::new(Domain::for_address(address), Type::STREAM, None).and_then(|socket| {
             socket.set_reuse_address(true)?;
             if address.is_ipv6() {
                 socket.set_only_v6(true)?;
@@ -133,7 +133,9 @@ fn pause_after(error: &io::Error) -> Pause {
     match error.raw_os_error() {
         Some(libc::EAGAIN) => Pause::Wait,
         Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => Pause::Exhausted,
-        Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK | libc::EOPNOTSUPP) | None => Pause::Broken,
+        Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK | libc::EOPNOTSUPP) | None => {
+            Pause::Broken
+        }
         // The connection was reset in the queue, or the network had news about it.
         Some(_) => Pause::Next,
     }

@@ -116,11 +116,7 @@ impl Socket {
     }
 
     /// Sends as much as the socket takes, waiting until that is more than nothing.
-    pub fn poll_send(
-        &self,
-        cx: &Context<'_>,
-        pieces: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
+    pub fn poll_send(&self, cx: &Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         loop {
             match self.send_now(pieces) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -138,7 +134,11 @@ impl Socket {
     }
 
     /// Sends all pieces, within the deadline.
-    pub async fn send_all(&self, pieces: &mut [IoSlice<'_>], deadline: &Deadline) -> io::Result<()> {
+    pub async fn send_all(
+        &self,
+        pieces: &mut [IoSlice<'_>],
+        deadline: &Deadline,
+    ) -> io::Result<()> {
         let mut pieces = pieces;
         IoSlice::advance_slices(&mut pieces, 0);
         while !pieces.is_empty() {
@@ -162,17 +162,13 @@ impl Socket {
     /// way to tell an HTTP/1 peer that a body which ends with the connection is not whole.
     pub fn reset_on_close(&self) {
         self.core().stats().syscalls.add(1);
-        let _ = SockRef::from(&self.source)
-            .set_linger(Some(std::time::Duration::ZERO));
+        let _ = SockRef::from(&self.source).set_linger(Some(std::time::Duration::ZERO));
     }
 
     /// A pair of connected sockets, for tests.
     pub fn pair(core: &Rc<Core>) -> io::Result<(Self, Self)> {
-        let (near, far) = socket2::Socket::pair(
-            Domain::UNIX,
-            Type::STREAM.nonblocking().cloexec(),
-            None,
-        )?;
+        let (near, far) =
+            socket2::Socket::pair(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
         Ok((
             Self { source: Source::new(core, near.into())? },
             Self { source: Source::new(core, far.into())? },

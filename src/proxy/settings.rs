@@ -222,7 +222,10 @@ pub struct Endpoint {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Address {
     /// A name or an IP address (IPv6 without brackets) and a port.
-    Tcp { host: String, port: u16 },
+    Tcp {
+        host: String,
+        port: u16,
+    },
     Unix(PathBuf),
     /// An abstract socket name: how a worker reaches the admin server of its own process.
     Abstract(String),

@@ -51,7 +51,14 @@ impl Buffers {
         let address = ring.entries.as_ptr() as u64;
         // SAFETY: the address is that of RING_BUFFERS page-aligned entries, which stay mapped
         // until `Buffers` is dropped, and the io_uring driver keeps it until its ring is closed.
-        unsafe { uring.submitter().register_buf_ring_with_flags(address, RING_BUFFERS, BUFFER_GROUP, 0)? };
+        unsafe {
+            uring.submitter().register_buf_ring_with_flags(
+                address,
+                RING_BUFFERS,
+                BUFFER_GROUP,
+                0,
+            )?
+        };
         for id in 0..RING_BUFFERS {
             ring.publish(id);
         }

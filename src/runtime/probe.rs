@@ -143,4 +143,3 @@ fn explain(error: &io::Error) -> String {
     };
     format!("{error} ({cause})")
 }
-

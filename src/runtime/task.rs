@@ -45,12 +45,8 @@ impl TaskKey {
     }
 }
 
-static VTABLE: RawWakerVTable = RawWakerVTable::new(
-    |data| RawWaker::new(data, &VTABLE),
-    wake,
-    wake,
-    |_| {},
-);
+static VTABLE: RawWakerVTable =
+    RawWakerVTable::new(|data| RawWaker::new(data, &VTABLE), wake, wake, |_| {});
 
 fn wake(data: *const ()) {
     let (loop_id, key) = TaskKey::unpack(data);

@@ -72,7 +72,10 @@ enum Recv {
     Idle,
     InFlight,
     /// The completion's result, and its buffer if it carried one.
-    Done { result: i32, buffer: Option<u16> },
+    Done {
+        result: i32,
+        buffer: Option<u16>,
+    },
     /// No ring buffer was free: waiting for readiness, then receiving into a spare one.
     Spare,
 }
@@ -331,7 +334,11 @@ impl Uring {
         }
     }
 
-    fn poll_recv_spare(&mut self, id: SourceId, cx: &Context<'_>) -> Poll<io::Result<Option<Chunk>>> {
+    fn poll_recv_spare(
+        &mut self,
+        id: SourceId,
+        cx: &Context<'_>,
+    ) -> Poll<io::Result<Option<Chunk>>> {
         let mut bytes = self.buffers.take_spare();
         loop {
             match recv_now(self.sources[id.0 as usize].fd, &mut bytes) {
@@ -367,12 +374,13 @@ impl Uring {
         let source = &mut self.sources[id.0 as usize];
         source.recv = Recv::InFlight;
         let poll_first = if expect == Expect::Later { POLL_FIRST } else { 0 };
-        let entry = opcode::Recv::new(types::Fd(source.fd), std::ptr::null_mut(), BUFFER_BYTES as u32)
-            .ioprio(poll_first)
-            .buf_group(BUFFER_GROUP)
-            .build()
-            .flags(squeue::Flags::BUFFER_SELECT)
-            .user_data(user_data(id, RECV));
+        let entry =
+            opcode::Recv::new(types::Fd(source.fd), std::ptr::null_mut(), BUFFER_BYTES as u32)
+                .ioprio(poll_first)
+                .buf_group(BUFFER_GROUP)
+                .build()
+                .flags(squeue::Flags::BUFFER_SELECT)
+                .user_data(user_data(id, RECV));
         self.in_flight += 1;
         self.submit(entry);
     }

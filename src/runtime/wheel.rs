@@ -50,7 +50,8 @@ impl<T> Wheel<T> {
 
     /// A deadline that is not set yet.
     pub fn add(&mut self, value: T) -> EntryId {
-        let entry = Entry { due: u64::MAX, linked: NONE, previous: NONE, next: NONE, value: Some(value) };
+        let entry =
+            Entry { due: u64::MAX, linked: NONE, previous: NONE, next: NONE, value: Some(value) };
         if self.free == NONE {
             self.entries.push(entry);
             return EntryId(self.entries.len() as u32 - 1);
@@ -154,7 +155,8 @@ impl<T> Wheel<T> {
     fn link(&mut self, id: u32) {
         let due = self.entries[id as usize].due.clamp(self.elapsed, self.elapsed + SPAN - 1);
         let distance = due - self.elapsed;
-        let mut level = ((63 - (distance | (SLOTS as u64 - 1)).leading_zeros()) / SLOT_BITS) as usize;
+        let mut level =
+            ((63 - (distance | (SLOTS as u64 - 1)).leading_zeros()) / SLOT_BITS) as usize;
         let mut shift = SLOT_BITS * level as u32;
         // A whole turn ahead on this level is the slot that is under the hand now.
         if (due >> shift) - (self.elapsed >> shift) >= SLOTS as u64 {
