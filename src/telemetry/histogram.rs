@@ -133,9 +133,17 @@ impl HistogramTotal {
     pub fn add(&mut self, histogram: &Histogram) {
         debug_assert_eq!(self.buckets, histogram.buckets, "only like can be added to like");
         for (total, counter) in self.counts.iter_mut().zip(&histogram.counts) {
-            *total = total.wrapping_add(counter.get());
+            *total += counter.get();
         }
         self.sum_ns = self.sum_ns.wrapping_add(histogram.sum_ns.get());
+    }
+
+    pub fn merge(&mut self, other: &Self) {
+        debug_assert_eq!(self.buckets, other.buckets, "only like can be added to like");
+        for (total, count) in self.counts.iter_mut().zip(&other.counts) {
+            *total += count;
+        }
+        self.sum_ns = self.sum_ns.wrapping_add(other.sum_ns);
     }
 
     /// How many durations there were. Derived from the buckets, so that it equals the last one

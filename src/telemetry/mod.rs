@@ -6,8 +6,10 @@
 
 pub mod access_log;
 pub mod counter;
+mod exposition;
 pub mod histogram;
 pub mod log_queue;
+pub mod prometheus;
 pub mod record;
 pub mod report;
 pub mod stamp;

@@ -202,6 +202,7 @@ pub struct RequestKey {
     pub cluster: Arc<str>,
     /// A method of RFC 9110 or `other`.
     pub method: &'static str,
+    /// 0 if no response head went out.
     pub status: u16,
 }
 
