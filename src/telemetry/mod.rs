@@ -1,1 +1,25 @@
+//! What is counted, what is recorded of an exchange, and how both are written as text.
+//!
+//! Workers write, without locks, into cells that only they write; whoever reads merges the workers.
+//! Nothing here opens a file, starts a thread or asks for the time: durations and stamps come in
+//! as arguments, text goes out into the caller's buffer.
 
+pub mod access_log;
+pub mod counter;
+mod exposition;
+pub mod histogram;
+pub mod log_queue;
+pub mod prometheus;
+pub mod record;
+pub mod report;
+pub mod stamp;
+pub mod worker;
+
+pub use access_log::Line;
+pub use counter::{Counter, Gauge, Labelled, SharedCounter};
+pub use histogram::{Buckets, Histogram};
+pub use log_queue::LogSink;
+pub use record::Outcome;
+pub use report::{EndpointReport, LogEntries, ProcessStats, Report};
+pub use stamp::StampCache;
+pub use worker::{AiSeries, RequestKey, RequestSeries, UpstreamSeries, WorkerMetrics};

@@ -1,0 +1,73 @@
+//! What `/metrics` shows, gathered in one place by whoever can see it all.
+
+use std::sync::Arc;
+
+use super::counter::SharedCounter;
+use super::worker::WorkerMetrics;
+
+/// The state of one instance at the time of reading.
+pub struct Report<'a> {
+    /// The label `service` of the families that have one.
+    pub service: &'a str,
+    /// Labels on every series; a metric's own label of the same name wins.
+    pub tags: &'a [(String, String)],
+    pub version: &'a str,
+    pub workers: &'a [Arc<WorkerMetrics>],
+    pub endpoints: &'a [EndpointReport],
+    pub process: &'a ProcessStats,
+    pub log_entries: &'a LogEntries,
+    /// Access log lines that the log thread could not write.
+    pub access_log_unwritten: u64,
+    /// Number of the snapshot in force.
+    pub generation: u64,
+    pub reload_failures: u64,
+}
+
+/// One endpoint of a cluster, as the balancer sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointReport {
+    pub cluster: String,
+    /// Its address.
+    pub endpoint: String,
+    pub up: bool,
+    pub in_flight: u64,
+    pub weight: u32,
+}
+
+/// What the kernel knows of this process.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ProcessStats {
+    /// User and system time of all threads.
+    pub cpu_seconds: f64,
+    pub resident_bytes: u64,
+    pub virtual_bytes: u64,
+    /// What the process may use before the kernel ends it: a cgroup's limit, or all memory.
+    pub memory_limit_bytes: u64,
+    pub open_fds: u64,
+    pub max_fds: u64,
+    pub threads: u64,
+    /// Seconds since 1970.
+    pub start_time_seconds: f64,
+}
+
+/// Entries of the program's own log, by level.
+#[derive(Debug, Default)]
+pub struct LogEntries {
+    pub error: SharedCounter,
+    pub warn: SharedCounter,
+    pub info: SharedCounter,
+    pub debug: SharedCounter,
+    pub trace: SharedCounter,
+}
+
+impl LogEntries {
+    pub(super) fn by_level(&self) -> [(&'static str, u64); 5] {
+        [
+            ("error", self.error.get()),
+            ("warn", self.warn.get()),
+            ("info", self.info.get()),
+            ("debug", self.debug.get()),
+            ("trace", self.trace.get()),
+        ]
+    }
+}
