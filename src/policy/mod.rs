@@ -1,1 +1,3 @@
+//! Decisions without sockets, threads or clocks: what is asked answers, and `now` is an argument.
 
+pub mod balance;

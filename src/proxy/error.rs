@@ -1,0 +1,177 @@
+//! Why an exchange failed.
+
+use std::time::Duration;
+
+use crate::http::fault::ResponseFault;
+use crate::http::refusal::Refusal;
+use crate::telemetry::record::Outcome;
+
+/// Whose fault it was decides the status, what the record says, and whether to try again.
+#[derive(Debug)]
+pub(super) enum ExchangeError {
+    /// The request breaks a rule.
+    Refused(Refusal),
+    NoRoute,
+    /// All endpoints are drained, or their names are not resolved yet.
+    NoEndpoint,
+    /// No connection to any endpoint that was tried.
+    ConnectFailed,
+    ConnectTimeout,
+    /// The connection ended or broke before a response head came.
+    UpstreamClosed,
+    FirstByteTimeout,
+    TotalTimeout,
+    /// The response breaks a rule, before or after its head went out.
+    UpstreamFault(ResponseFault),
+    /// The response broke off after its head went out.
+    UpstreamCut,
+    IdleTimeout,
+    DownstreamGone,
+    /// The client takes no more of the response.
+    DownstreamStalled,
+    /// The instance holds as many request bodies as it may.
+    BodiesFull,
+    /// What the AI layer found wrong with the call.
+    Call(CallError),
+}
+
+/// Why an AI call cannot be carried out.
+#[derive(Debug)]
+pub(super) enum CallError {
+    UnknownOperation,
+    UnknownModel { model: String, near: Vec<String> },
+    /// The body is not what the operation takes; the text says where and why.
+    Body(String),
+    UnsupportedCoding,
+}
+
+/// How long a client should leave us alone when bodies are full: a request seldom takes longer.
+const BODIES_FULL_PAUSE: Duration = Duration::from_secs(1);
+
+impl ExchangeError {
+    /// What the client is told, if it can still be told anything.
+    pub(super) fn status(&self) -> u16 {
+        match self {
+            Self::Refused(refusal) => refusal.status(),
+            Self::NoRoute => 404,
+            Self::NoEndpoint | Self::BodiesFull => 503,
+            Self::ConnectFailed
+            | Self::UpstreamClosed
+            | Self::UpstreamFault(_)
+            | Self::UpstreamCut => 502,
+            Self::ConnectTimeout
+            | Self::FirstByteTimeout
+            | Self::TotalTimeout
+            | Self::IdleTimeout => 504,
+            // Nobody reads it; the log has it, by the name nginx gave it.
+            Self::DownstreamGone | Self::DownstreamStalled => 499,
+            Self::Call(call) => call.status(),
+        }
+    }
+
+    /// One sentence for the client. It never says anything about the upstream's inside.
+    pub(super) fn explanation(&self) -> &str {
+        match self {
+            Self::Refused(refusal) => refusal.explanation(),
+            Self::NoRoute => "No route matches this request.",
+            Self::NoEndpoint => "No endpoint is available for this request.",
+            Self::ConnectFailed | Self::UpstreamClosed => "The upstream did not answer.",
+            Self::UpstreamFault(_) | Self::UpstreamCut => "The upstream's answer was not usable.",
+            Self::ConnectTimeout | Self::FirstByteTimeout | Self::IdleTimeout => {
+                "The upstream did not answer in time."
+            }
+            Self::TotalTimeout => "The request took longer than it may.",
+            Self::DownstreamGone | Self::DownstreamStalled => "The client went away.",
+            Self::BodiesFull => "Too many request bodies are being held; try again shortly.",
+            Self::Call(_) => "The call cannot be carried out.",
+        }
+    }
+
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        matches!(self, Self::BodiesFull | Self::NoEndpoint).then_some(BODIES_FULL_PAUSE)
+    }
+
+    pub(super) fn outcome(&self) -> Outcome {
+        match self {
+            Self::Refused(Refusal::BodyTimeout | Refusal::HeadTimeout) | Self::DownstreamStalled => {
+                Outcome::DownstreamTimeout
+            }
+            Self::Refused(Refusal::BodyIncomplete | Refusal::HeadIncomplete)
+            | Self::DownstreamGone => Outcome::DownstreamGone,
+            Self::Refused(_) | Self::NoRoute | Self::BodiesFull | Self::Call(_) => Outcome::Refused,
+            Self::NoEndpoint | Self::ConnectFailed | Self::UpstreamClosed => {
+                Outcome::UpstreamFailed
+            }
+            Self::UpstreamFault(_) | Self::UpstreamCut => Outcome::UpstreamCut,
+            Self::ConnectTimeout => Outcome::ConnectTimeout,
+            Self::FirstByteTimeout => Outcome::FirstByteTimeout,
+            Self::IdleTimeout => Outcome::IdleTimeout,
+            Self::TotalTimeout => Outcome::TotalTimeout,
+        }
+    }
+
+    /// The finding in one word, for the log.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::Refused(refusal) => refusal.label(),
+            Self::NoRoute => "no_route",
+            Self::NoEndpoint => "no_endpoint",
+            Self::ConnectFailed => "connect_failed",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::UpstreamClosed => "upstream_closed",
+            Self::FirstByteTimeout => "first_byte_timeout",
+            Self::TotalTimeout => "total_timeout",
+            Self::UpstreamFault(fault) => fault.label(),
+            Self::UpstreamCut => "upstream_cut",
+            Self::IdleTimeout => "idle_timeout",
+            Self::DownstreamGone => "downstream_gone",
+            Self::DownstreamStalled => "downstream_stalled",
+            Self::BodiesFull => "bodies_full",
+            Self::Call(call) => call.reason(),
+        }
+    }
+
+    /// Whether the endpoint cannot have acted on the request, or acting twice does no harm.
+    ///
+    /// `replayable`: the request can be sent again as it was. `idempotent`: RFC 9110, 9.2.2.
+    /// `reused`: a connection that lay idle may have been closed by a peer that never saw the
+    /// request; a fresh one that fails after the request was sent has been seen to.
+    pub(super) fn may_retry(&self, replayable: bool, idempotent: bool, reused: bool) -> bool {
+        match self {
+            Self::ConnectFailed | Self::ConnectTimeout => true,
+            Self::UpstreamClosed => replayable && idempotent && reused,
+            _ => false,
+        }
+    }
+}
+
+impl CallError {
+    fn status(&self) -> u16 {
+        match self {
+            Self::UnknownOperation | Self::UnknownModel { .. } => 404,
+            Self::Body(_) => 400,
+            Self::UnsupportedCoding => 415,
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::UnknownOperation => "unknown_operation",
+            Self::UnknownModel { .. } => "unknown_model",
+            Self::Body(_) => "malformed_call",
+            Self::UnsupportedCoding => "unsupported_coding",
+        }
+    }
+}
+
+impl From<Refusal> for ExchangeError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<ResponseFault> for ExchangeError {
+    fn from(fault: ResponseFault) -> Self {
+        Self::UpstreamFault(fault)
+    }
+}

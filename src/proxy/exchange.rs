@@ -1,0 +1,316 @@
+//! One request and its response: the phases, in order.
+//!
+//! route → identify → admit → understand (AI) → reserve → attempt → relay → settle → record.
+//! ARCHITECTURE.md tells them in "Life of a request". Identify, admit and reserve have nothing
+//! to do yet.
+
+use std::rc::Rc;
+
+use super::downstream::{After, Downstream};
+use super::error::ExchangeError;
+use super::forward::{Client, ClusterRequest, Framing};
+use super::record::Record;
+use super::route::Question;
+use super::scratch::Scratch;
+use super::settings::{Action, HeaderEdits, PrefixChange, Route, StaticResponse};
+use super::view::View;
+use crate::http::authority::Authority;
+use crate::http::field_name::FieldName;
+use crate::http::h1::body::BodyDecoder;
+use crate::http::h1::request::HeadLimits;
+use crate::http::message::{BodyLength, Version};
+use crate::http::refusal::Refusal;
+use crate::http::target;
+use crate::telemetry::access_log::Line;
+use crate::telemetry::record::Outcome;
+
+/// A request that is being carried out on a client's connection.
+pub(super) struct Exchange<'c> {
+    pub(super) downstream: &'c mut Downstream,
+    /// The rules from the first byte to the last, whatever is reloaded meanwhile.
+    pub(super) view: Rc<View>,
+    pub(super) scratch: Box<Scratch>,
+    pub(super) record: Record,
+    /// How much of the request body is still to come.
+    pub(super) body: BodyDecoder,
+    /// Whether the connection is kept when all goes well.
+    pub(super) keep_alive: bool,
+    /// Index of the connection's listener in this view's settings; the first one if it is gone.
+    listener: usize,
+    head_is_read: bool,
+}
+
+impl<'c> Exchange<'c> {
+    /// Begins with the first byte of a request at hand.
+    pub(super) fn begin(downstream: &'c mut Downstream) -> Self {
+        let worker = &downstream.worker;
+        let view = worker.view();
+        let listener = view.listener(downstream.listener());
+        Self {
+            scratch: worker.take_scratch(),
+            record: Record::new(worker.core.now()),
+            body: BodyDecoder::default(),
+            keep_alive: listener.is_some(),
+            listener: listener.map_or(0, |(index, _)| index),
+            head_is_read: false,
+            view,
+            downstream,
+        }
+    }
+
+    pub(super) async fn run(mut self) -> After {
+        self.downstream.worker.metrics.requests.inc();
+        let outcome = match self.carry_out().await {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                self.record.fail(&error);
+                return self.rescue(error).await;
+            }
+        };
+        self.record.outcome = Some(outcome);
+        self.after().await
+    }
+
+    async fn carry_out(&mut self) -> Result<Outcome, ExchangeError> {
+        self.read_head().await?;
+        let view = Rc::clone(&self.view);
+        let route = self.route(&view)?;
+        match &route.action {
+            Action::Cluster(cluster) => self.proxy(view.cluster(*cluster), route).await,
+            Action::Ops(_) => self.proxy(view.ops(), route).await,
+            Action::Ai => self.call(route).await,
+            Action::Respond(response) => self.respond(response).await,
+        }
+    }
+
+    /// Receives until the head is whole; copies it, so that it outlives the receive buffer.
+    async fn read_head(&mut self) -> Result<(), ExchangeError> {
+        let view = Rc::clone(&self.view);
+        let listener = &view.snapshot.settings.listeners[self.listener];
+        let limits = HeadLimits { bytes: listener.limits.head, fields: listener.limits.headers };
+        self.downstream.deadline.set(listener.timeouts.request_head);
+        while !self.scratch.request.parse(self.downstream.input.bytes(), &limits)? {
+            match self.downstream.receive().await {
+                Ok(true) => {}
+                Ok(false) => return Err(Refusal::HeadIncomplete.into()),
+                Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
+                    return Err(Refusal::HeadTimeout.into());
+                }
+                Err(_) => return Err(Refusal::HeadIncomplete.into()),
+            }
+        }
+        self.head_is_read = true;
+        let len = self.scratch.request.len;
+        self.scratch.head.clear();
+        self.scratch.head.extend_from_slice(&self.downstream.input.bytes()[..len]);
+        self.downstream.input.consume(len);
+        self.record.bytes_in += len as u64;
+        let request = &self.scratch.request;
+        self.body = BodyDecoder::new(request.body);
+        self.keep_alive &= request.keep_alive && !self.downstream.worker.is_draining();
+        match request.body {
+            BodyLength::Fixed(length) if length > listener.limits.body => {
+                Err(Refusal::BodyTooLarge.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn route<'v>(&mut self, view: &'v View) -> Result<&'v Route, ExchangeError> {
+        let Scratch { head, request, path, host, .. } = &mut *self.scratch;
+        if !target::normalise(request.path.of(head), path)? {
+            path.extend_from_slice(request.path.of(head));
+        }
+        if path.is_empty() {
+            path.push(b'/');
+        }
+        let authority = Authority::parse(request.authority.of(head));
+        host.clear();
+        host.extend_from_slice(authority.map_or(&b""[..], |authority| authority.host));
+        host.make_ascii_lowercase();
+        let question = Question {
+            listener: self.listener,
+            host,
+            path,
+            method: request.method_text.of(head),
+        };
+        let field = |name: &str| request.get(head, name).map(|field| field.value.of(head));
+        let found = view.snapshot.routes.find(&question, field);
+        self.record.route = found;
+        found.map(|index| view.snapshot.routes.get(index)).ok_or(ExchangeError::NoRoute)
+    }
+
+    async fn respond(&mut self, response: &StaticResponse) -> Result<Outcome, ExchangeError> {
+        let keep_alive = self.keeps_after_answer();
+        self.start_answer(response.status);
+        for (name, value) in &response.headers {
+            super::forward::write_field(&mut self.scratch.out, name, value.as_bytes());
+        }
+        self.finish_answer(response.body.as_bytes(), keep_alive).await?;
+        Ok(Outcome::Answered)
+    }
+
+    /// Writes the request head for an endpoint of a cluster into `scratch.out`.
+    pub(super) fn write_cluster_request(&mut self, route: &Route) {
+        let Scratch { head, request, path, out, .. } = &mut *self.scratch;
+        let listener = &self.view.snapshot.settings.listeners[self.listener];
+        let peer = self.downstream.peer;
+        let (new_prefix, rest) = change_prefix(route, path);
+        out.clear();
+        ClusterRequest {
+            bytes: head,
+            head: request,
+            path: rest,
+            new_prefix,
+            framing: Framing::of_request(request.body),
+            client: Client {
+                peer,
+                trusted: listener.trusted_proxies.iter().any(|block| block.contains(peer.ip())),
+                authority: request.authority.of(head),
+            },
+            edits: &route.request_headers,
+            expect: request.expects_continue && !self.body.is_ended(),
+        }
+        .write(out);
+    }
+
+    pub(super) fn response_edits<'v>(view: &'v View, route: Option<usize>) -> &'v HeaderEdits {
+        static NONE: HeaderEdits = HeaderEdits { set: Vec::new(), remove: Vec::new() };
+        route.map_or(&NONE, |route| &view.snapshot.routes.get(route).response_headers)
+    }
+
+    pub(super) fn listener(&self) -> &super::settings::Listener {
+        &self.view.snapshot.settings.listeners[self.listener]
+    }
+
+    pub(super) fn client_version(&self) -> Version {
+        self.scratch.request.version
+    }
+
+    /// Whether a head was understood: without one nothing can be said about what follows.
+    pub(super) fn has_head(&self) -> bool {
+        self.head_is_read
+    }
+
+    /// The exchange went well: what becomes of the connection.
+    async fn after(&mut self) -> After {
+        if !self.body.is_ended() && !self.discard_body().await {
+            return After::Linger;
+        }
+        if self.keep_alive { After::Keep } else { After::Close }
+    }
+
+    /// Hands the record to metrics and log.
+    fn settle(&mut self) {
+        let Self { downstream, view, scratch, record, .. } = self;
+        let worker = &downstream.worker;
+        let metrics = &worker.metrics;
+        let outcome = record.outcome.unwrap_or(match worker.is_draining() {
+            true => Outcome::Shutdown,
+            false => Outcome::Internal,
+        });
+        let now = worker.core.now();
+        let total_ns = now.nanos_since(record.began);
+        metrics.downstream_bytes_in.add(record.bytes_in);
+        metrics.downstream_bytes_out.add(record.bytes_out);
+        if record.first_byte_ns.is_some() {
+            metrics.overhead.record(record.overhead_ns);
+        }
+        let head_is_read = self.head_is_read;
+        let method = if head_is_read { scratch.request.method.label() } else { "other" };
+        let status = record.status.unwrap_or(499);
+        let cluster = record.cluster.as_deref();
+        view.request_series(record.route, cluster, method, status, metrics)
+            .duration
+            .record(total_ns);
+        if let (Some(cluster), Some(endpoint)) = (cluster, record.endpoint) {
+            let series = &cluster.endpoints[endpoint].series;
+            if let Some(first_byte) = record.first_byte_ns {
+                series.first_byte.record(first_byte);
+            }
+        }
+        if let Some(model) = record.model {
+            let series = view.model_series(model);
+            series.requests.inc();
+            if let Some(first_event) = record.first_event_ns {
+                series.time_to_first_event.record(first_event);
+            }
+        }
+        if !view.logs(record.route, outcome, worker) {
+            return;
+        }
+        let bytes = if head_is_read { scratch.head.as_slice() } else { &[] };
+        let request = &scratch.request;
+        let text = |span: crate::http::span::Span| if head_is_read { span.of(bytes) } else { b"" };
+        let field = |known| {
+            let field = if head_is_read { request.field(known) } else { None };
+            field.map(|field| field.value.of(bytes))
+        };
+        let mut id = [0; super::request_id::LENGTH];
+        let line = Line {
+            at_unix_ns: worker.core.unix_nanos(record.began),
+            client: downstream.peer,
+            listener: &downstream.listener().name,
+            route: record.route.map(|route| view.route_label(Some(route))),
+            method: text(request.method_text),
+            host: Some(text(request.authority)).filter(|host| !host.is_empty()),
+            path: text(request.path),
+            version: match request.version {
+                Version::Http11 => "HTTP/1.1",
+                Version::Http10 => "HTTP/1.0",
+            },
+            status: record.status,
+            bytes_in: record.bytes_in,
+            bytes_out: record.bytes_out,
+            total_us: total_ns / 1_000,
+            connect_us: record.connect_ns.map(|ns| ns / 1_000),
+            first_byte_us: record.first_byte_ns.map(|ns| ns / 1_000),
+            overhead_us: record.first_byte_ns.map(|_| record.overhead_ns / 1_000),
+            cluster: cluster.map(|cluster| &*cluster.name),
+            endpoint: match (cluster, record.endpoint) {
+                (Some(cluster), Some(index)) => Some(&*cluster.endpoints[index].state.label),
+                _ => None,
+            },
+            attempts: record.attempts,
+            reused: record.reused,
+            request_id: match field(FieldName::XRequestId) {
+                Some(said) => said,
+                None => record.id.get_or_make(worker, &mut id),
+            },
+            user_agent: field(FieldName::UserAgent),
+            model: record.model.map(|model| view.snapshot.model_names[model].as_str()),
+            streamed: record.streamed,
+            outcome,
+            reason: record.reason,
+            worker: worker.index,
+        };
+        let mut log = worker.log.borrow_mut();
+        line.write_json(&mut worker.stamps.borrow_mut(), log.line());
+        log.commit();
+    }
+}
+
+/// Every exchange ends in one record: also one whose task is dropped or panics.
+impl Drop for Exchange<'_> {
+    fn drop(&mut self) {
+        self.settle();
+        let scratch = std::mem::take(&mut self.scratch);
+        self.downstream.worker.return_scratch(scratch);
+    }
+}
+
+/// What stands in front of the rest of a path, and that rest.
+fn change_prefix<'a>(route: &'a Route, path: &'a [u8]) -> (&'a str, &'a [u8]) {
+    use super::settings::PathPattern;
+    let (cut, new) = match (&route.prefix, &route.path) {
+        (PrefixChange::Strip(prefix), _) => (prefix.as_str(), ""),
+        (PrefixChange::Replace(new), Some(PathPattern::Prefix(old))) => (old.as_str(), &**new),
+        _ => return ("", path),
+    };
+    match path.strip_prefix(cut.as_bytes()) {
+        Some(rest) if rest.starts_with(b"/") => (new, rest),
+        Some([]) if new.is_empty() => ("", b"/"),
+        Some([]) => (new, b""),
+        _ => ("", path),
+    }
+}

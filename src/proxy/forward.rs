@@ -1,0 +1,276 @@
+//! Heads on their way through: what is left out, what is added.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::settings::HeaderEdits;
+use crate::http::field_name::FieldName;
+use crate::http::fields::Field;
+use crate::http::h1::request::RequestHead;
+use crate::http::h1::response::ResponseHead;
+use crate::http::message::{BodyLength, Version};
+
+/// How a body is framed on the connection that a head goes out on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// No body, and no word about one.
+    None,
+    Length(u64),
+    Chunked,
+    /// Until the connection closes; to clients of HTTP/1.0 only.
+    UntilClose,
+    /// No body follows, but the head says what length it would have (HEAD, 304).
+    AsStated,
+}
+
+impl Framing {
+    /// The same framing again, for a request.
+    pub(super) fn of_request(body: BodyLength) -> Self {
+        match body {
+            BodyLength::Empty => Self::None,
+            BodyLength::Fixed(length) => Self::Length(length),
+            BodyLength::Chunked | BodyLength::UntilClose => Self::Chunked,
+        }
+    }
+
+    /// For a response: clients of HTTP/1.0 know no chunks.
+    pub(super) fn of_response(head: &ResponseHead, version: Version) -> Self {
+        match (head.body, version) {
+            (BodyLength::Empty, _) => Self::AsStated,
+            (BodyLength::Fixed(length), _) => Self::Length(length),
+            (_, Version::Http11) => Self::Chunked,
+            (_, Version::Http10) => Self::UntilClose,
+        }
+    }
+
+    fn write(self, out: &mut Vec<u8>) {
+        match self {
+            Self::Length(length) => {
+                out.extend_from_slice(b"content-length: ");
+                write_number(out, length);
+                out.extend_from_slice(b"\r\n");
+            }
+            Self::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+            Self::None | Self::UntilClose | Self::AsStated => {}
+        }
+    }
+}
+
+/// The client as the upstream is told of it.
+pub(super) struct Client<'a> {
+    pub(super) peer: SocketAddr,
+    /// What the client's own forwarding fields say is believed and added to.
+    pub(super) trusted: bool,
+    pub(super) authority: &'a [u8],
+}
+
+/// A request head for an endpoint of a cluster.
+pub(super) struct ClusterRequest<'a> {
+    /// The bytes that `head` points into.
+    pub(super) bytes: &'a [u8],
+    pub(super) head: &'a RequestHead,
+    /// Path and query as they go out.
+    pub(super) path: &'a [u8],
+    pub(super) new_prefix: &'a str,
+    pub(super) framing: Framing,
+    pub(super) client: Client<'a>,
+    pub(super) edits: &'a HeaderEdits,
+    /// The client waits for 100 (Continue) from the endpoint.
+    pub(super) expect: bool,
+}
+
+impl ClusterRequest<'_> {
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        let Self { bytes, head, .. } = *self;
+        out.extend_from_slice(head.method_text.of(bytes));
+        out.push(b' ');
+        out.extend_from_slice(self.new_prefix.as_bytes());
+        out.extend_from_slice(self.path);
+        if let Some(query) = head.query {
+            out.push(b'?');
+            out.extend_from_slice(query.of(bytes));
+        }
+        out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
+        out.extend_from_slice(self.client.authority);
+        out.extend_from_slice(b"\r\n");
+        let trusted = self.client.trusted;
+        copy_fields(out, bytes, &head.fields, self.edits, |field| match field.known {
+            FieldName::Host
+            | FieldName::ContentLength
+            | FieldName::TransferEncoding
+            | FieldName::Expect => false,
+            FieldName::Forwarded => trusted,
+            // Written below, with what a trusted client said in front.
+            FieldName::XForwardedFor
+            | FieldName::XForwardedProto
+            | FieldName::XForwardedHost
+            | FieldName::XForwardedPort
+            | FieldName::XRealIp => false,
+            FieldName::XForwardedPrefix | FieldName::XForwardedServer => trusted,
+            _ => true,
+        });
+        self.framing.write(out);
+        if self.expect {
+            out.extend_from_slice(b"expect: 100-continue\r\n");
+        }
+        if head.accepts_trailers {
+            out.extend_from_slice(b"te: trailers\r\n");
+        }
+        self.write_client(out);
+        out.extend_from_slice(b"via: 1.1 ringgate\r\n");
+        write_set(out, self.edits);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    fn write_client(&self, out: &mut Vec<u8>) {
+        let Client { peer, trusted, authority } = self.client;
+        let said = |name| {
+            let values = self.head.fields.iter().filter(move |field| field.known == name);
+            values.map(|field| field.value.of(self.bytes)).filter(|_| trusted)
+        };
+        out.extend_from_slice(b"x-forwarded-for: ");
+        for value in said(FieldName::XForwardedFor) {
+            out.extend_from_slice(value);
+            out.extend_from_slice(b", ");
+        }
+        write_ip(out, peer.ip());
+        let mut first_said = |name: FieldName, line: &[u8], otherwise: &[u8]| {
+            out.extend_from_slice(line);
+            out.extend_from_slice(said(name).next().unwrap_or(otherwise));
+        };
+        first_said(FieldName::XForwardedProto, b"\r\nx-forwarded-proto: ", b"http");
+        if !authority.is_empty() {
+            first_said(FieldName::XForwardedHost, b"\r\nx-forwarded-host: ", authority);
+        }
+        out.extend_from_slice(b"\r\nx-real-ip: ");
+        match said(FieldName::XRealIp).next() {
+            Some(value) => out.extend_from_slice(value),
+            None => write_ip(out, peer.ip()),
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// A response head for the client.
+pub(super) struct Response<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) head: &'a ResponseHead,
+    pub(super) framing: Framing,
+    pub(super) version: Version,
+    pub(super) keep_alive: bool,
+    pub(super) edits: &'a HeaderEdits,
+}
+
+impl Response<'_> {
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        let Self { bytes, head, .. } = *self;
+        out.extend_from_slice(b"HTTP/1.1 ");
+        write_number(out, u64::from(head.status));
+        out.push(b' ');
+        out.extend_from_slice(head.reason.of(bytes));
+        out.extend_from_slice(b"\r\n");
+        let as_stated = self.framing == Framing::AsStated;
+        copy_fields(out, bytes, &head.fields, self.edits, |field| match field.known {
+            FieldName::ContentLength => as_stated,
+            FieldName::TransferEncoding => false,
+            _ => true,
+        });
+        self.framing.write(out);
+        write_connection(out, self.version, self.keep_alive);
+        write_set(out, self.edits);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// An interim response (1xx): it has no body and ends nothing.
+    pub(super) fn write_interim(&self, out: &mut Vec<u8>) {
+        let Self { bytes, head, .. } = *self;
+        out.extend_from_slice(b"HTTP/1.1 ");
+        write_number(out, u64::from(head.status));
+        out.push(b' ');
+        out.extend_from_slice(head.reason.of(bytes));
+        out.extend_from_slice(b"\r\n");
+        copy_fields(out, bytes, &head.fields, self.edits, |field| {
+            !matches!(field.known, FieldName::ContentLength | FieldName::TransferEncoding)
+        });
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Says what the client cannot know from the version alone.
+pub(super) fn write_connection(out: &mut Vec<u8>, version: Version, keep_alive: bool) {
+    match (version, keep_alive) {
+        (Version::Http11, true) | (Version::Http10, false) => {}
+        (Version::Http11, false) => out.extend_from_slice(b"connection: close\r\n"),
+        (Version::Http10, true) => out.extend_from_slice(b"connection: keep-alive\r\n"),
+    }
+}
+
+/// Copies the fields that `keeps` wants, that are not for one hop only, and that `edits` leaves.
+///
+/// Neighbouring fields are copied as the run of bytes they are: the parser has seen to it that a
+/// line is a name, a colon, a value and CRLF.
+pub(super) fn copy_fields(
+    out: &mut Vec<u8>,
+    bytes: &[u8],
+    fields: &[Field],
+    edits: &HeaderEdits,
+    keeps: impl Fn(&Field) -> bool,
+) {
+    let edited = !edits.is_empty();
+    let mut run: Option<(usize, usize)> = None;
+    for field in fields {
+        let kept = !field.hop_by_hop
+            && keeps(field)
+            && !(edited && replaces(edits, field.name.of(bytes)));
+        if !kept {
+            flush_run(out, bytes, run.take());
+            continue;
+        }
+        run = Some((run.map_or(field.name.start(), |(start, _)| start), field.value.end()));
+    }
+    flush_run(out, bytes, run);
+}
+
+fn flush_run(out: &mut Vec<u8>, bytes: &[u8], run: Option<(usize, usize)>) {
+    if let Some((start, end)) = run {
+        out.extend_from_slice(&bytes[start..end]);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+fn replaces(edits: &HeaderEdits, name: &[u8]) -> bool {
+    let mut names = edits.set.iter().map(|(name, _)| name).chain(&edits.remove);
+    names.any(|edited| edited.as_bytes().eq_ignore_ascii_case(name))
+}
+
+pub(super) fn write_set(out: &mut Vec<u8>, edits: &HeaderEdits) {
+    for (name, value) in &edits.set {
+        write_field(out, name, value.as_bytes());
+    }
+}
+
+pub(super) fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+pub(super) fn write_number(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+fn write_ip(out: &mut Vec<u8>, ip: IpAddr) {
+    use std::io::Write;
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            for (index, octet) in ip.octets().into_iter().enumerate() {
+                if index > 0 {
+                    out.push(b'.');
+                }
+                write_number(out, u64::from(octet));
+            }
+        }
+        // Writing into a Vec does not fail.
+        IpAddr::V6(ip) => drop(write!(out, "{ip}")),
+    }
+}

@@ -1,0 +1,59 @@
+//! Idle connections to one endpoint, of one worker.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use crate::net::socket::Socket;
+use crate::runtime::clock::Instant;
+
+/// Idle connections kept per endpoint and worker.
+const IDLE_MAX: usize = 256;
+
+/// How long a connection may lie idle. Shorter than the keep-alive time of common servers (60 s
+/// and more), so that it is mostly we who close, and a request seldom meets a closing peer.
+const IDLE_TIME: Duration = Duration::from_secs(55);
+
+/// A stack: the connection used last is used next, so that the others can age and go.
+#[derive(Default)]
+pub(super) struct Pool {
+    idle: RefCell<Vec<Idle>>,
+}
+
+struct Idle {
+    socket: Socket,
+    since: Instant,
+}
+
+impl Pool {
+    /// A connection on which nothing has happened since it was put here. One on which the peer
+    /// has closed or spoken is dropped: what it said would be taken for the next response.
+    pub(super) fn take(&self) -> Option<Socket> {
+        let mut idle = self.idle.borrow_mut();
+        while let Some(Idle { socket, .. }) = idle.pop() {
+            if socket.is_quiet() {
+                return Some(socket);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection whose last response has been read to its end.
+    pub(super) fn put(&self, socket: Socket, now: Instant) {
+        let mut idle = self.idle.borrow_mut();
+        // Asking also starts watching for the peer's close.
+        if socket.is_quiet() && idle.len() < IDLE_MAX {
+            idle.push(Idle { socket, since: now });
+        }
+    }
+
+    /// Closes what is too old and what the peer has closed.
+    pub(super) fn sweep(&self, now: Instant) {
+        self.idle
+            .borrow_mut()
+            .retain(|idle| idle.since + IDLE_TIME > now && idle.socket.is_quiet());
+    }
+
+    pub(super) fn clear(&self) {
+        self.idle.borrow_mut().clear();
+    }
+}

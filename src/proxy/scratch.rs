@@ -1,0 +1,45 @@
+//! The memory that one exchange works in, used again by later ones.
+
+use crate::http::h1::request::RequestHead;
+use crate::http::h1::response::ResponseHead;
+use crate::http::span::Span;
+
+/// Buffers that grew beyond this are not kept.
+const KEPT_BYTES_MAX: usize = 16 * 1024;
+
+/// An idle connection has none of this.
+#[derive(Default)]
+pub(super) struct Scratch {
+    /// The request head's bytes, which `request` points into.
+    pub(super) head: Vec<u8>,
+    pub(super) request: RequestHead,
+    pub(super) response: ResponseHead,
+    /// The request path, where normalising changed it.
+    pub(super) path: Vec<u8>,
+    /// The host in lower case, without a port.
+    pub(super) host: Vec<u8>,
+    /// A head on its way out.
+    pub(super) out: Vec<u8>,
+    /// Content found in the bytes at hand.
+    pub(super) content: Vec<Span>,
+    /// A request body that is held whole.
+    pub(super) body: Vec<u8>,
+}
+
+impl Scratch {
+    /// Gives back what an unusual exchange needed.
+    pub(super) fn trim(&mut self) {
+        for buffer in
+            [&mut self.head, &mut self.path, &mut self.host, &mut self.out, &mut self.body]
+        {
+            buffer.clear();
+            if buffer.capacity() > KEPT_BYTES_MAX {
+                buffer.shrink_to_fit();
+            }
+        }
+        self.content.clear();
+        if self.content.capacity() > KEPT_BYTES_MAX / size_of::<Span>() {
+            self.content.shrink_to_fit();
+        }
+    }
+}

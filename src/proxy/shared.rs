@@ -1,0 +1,269 @@
+//! What all workers share and what outlives a snapshot: found by name, changed by atomics.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+
+use super::settings::Address;
+use super::snapshot::Snapshot;
+use crate::net::socket::Peer;
+
+/// The instance: one for all workers of a process.
+pub struct Shared {
+    snapshot: ArcSwap<Snapshot>,
+    /// The snapshot's generation, where a worker can look without touching a shared count.
+    generation: AtomicU64,
+    endpoints: Mutex<HashMap<EndpointKey, Arc<EndpointState>>>,
+    /// Bytes of request bodies held at this moment.
+    buffered: AtomicU64,
+    /// Connections by worker: who has fewest gets the next.
+    loads: Box<[AtomicUsize]>,
+    draining: AtomicBool,
+    /// Requests of this process are told apart from those of others by this.
+    nonce: u64,
+}
+
+/// An endpoint keeps its state for as long as its cluster and address stay the same.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct EndpointKey {
+    cluster: String,
+    address: Address,
+}
+
+/// One endpoint as every worker and the control thread see it.
+#[derive(Debug)]
+pub struct EndpointState {
+    pub cluster: Arc<str>,
+    /// As the operator wrote it.
+    pub label: Arc<str>,
+    pub address: Address,
+    /// Exchanges begun and not settled.
+    pub in_flight: AtomicU32,
+    /// Where to connect; `None` while a name has not been resolved.
+    peers: ArcSwapOption<Vec<Peer>>,
+    /// Which of several addresses is next.
+    turn: AtomicUsize,
+}
+
+impl EndpointState {
+    fn new(key: &EndpointKey) -> Self {
+        let state = Self {
+            cluster: Arc::from(key.cluster.as_str()),
+            label: Arc::from(key.address.to_string()),
+            address: key.address.clone(),
+            in_flight: AtomicU32::new(0),
+            peers: ArcSwapOption::empty(),
+            turn: AtomicUsize::new(0),
+        };
+        match &key.address {
+            Address::Unix(path) => state.set_peers(vec![Peer::Unix(path.clone())]),
+            Address::Abstract(name) => state.set_peers(vec![Peer::Abstract(name.clone())]),
+            Address::Tcp { host, port } => {
+                if let Ok(ip) = host.parse() {
+                    state.set_peers(vec![Peer::Tcp(SocketAddr::new(ip, *port))]);
+                }
+            }
+        }
+        state
+    }
+
+    /// The name and port to resolve, if the address is not known without.
+    pub fn name_to_resolve(&self) -> Option<(&str, u16)> {
+        match &self.address {
+            Address::Tcp { host, port } if host.parse::<std::net::IpAddr>().is_err() => {
+                Some((host, *port))
+            }
+            _ => None,
+        }
+    }
+
+    /// Publishes what a name resolves to. Workers see it at their next connect.
+    pub fn set_peers(&self, peers: Vec<Peer>) {
+        self.peers.store(Some(Arc::new(peers)));
+    }
+
+    /// The addresses in force.
+    pub fn peers(&self) -> Option<Arc<Vec<Peer>>> {
+        self.peers.load_full()
+    }
+
+    /// Where the next connection goes: several addresses take turns.
+    pub fn next_peer(&self) -> Option<Peer> {
+        let peers = self.peers.load();
+        let peers = peers.as_ref()?;
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        peers.get(turn % peers.len().max(1)).cloned()
+    }
+}
+
+impl Shared {
+    /// `first` makes the first snapshot, with the endpoint states it asks for.
+    pub fn new(workers: usize, nonce: u64, first: impl FnOnce(&Registry<'_>) -> Snapshot) -> Self {
+        let endpoints = Mutex::default();
+        let snapshot = first(&Registry(&endpoints));
+        Self {
+            generation: AtomicU64::new(snapshot.generation),
+            snapshot: ArcSwap::from_pointee(snapshot),
+            endpoints,
+            buffered: AtomicU64::new(0),
+            loads: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
+            draining: AtomicBool::new(false),
+            nonce,
+        }
+    }
+
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Puts the next snapshot in force: every exchange that begins from now on sees it.
+    pub fn publish(&self, next: impl FnOnce(&Registry<'_>) -> Snapshot) {
+        let snapshot = next(&Registry(&self.endpoints));
+        let generation = snapshot.generation;
+        self.snapshot.store(Arc::new(snapshot));
+        self.generation.store(generation, Ordering::Release);
+        self.forget_unused_endpoints();
+    }
+
+    /// Endpoints that neither a snapshot nor an exchange holds any more.
+    fn forget_unused_endpoints(&self) {
+        let mut endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
+        endpoints.retain(|_, state| Arc::strong_count(state) > 1);
+    }
+
+    /// Takes `bytes` from what all held bodies together may have, which is `limit`.
+    pub fn hold(self: &Arc<Self>, bytes: u64, limit: u64) -> Option<Hold> {
+        let mut held = self.buffered.load(Ordering::Relaxed);
+        loop {
+            let wanted = held.checked_add(bytes).filter(|wanted| *wanted <= limit)?;
+            let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
+            match self.buffered.compare_exchange_weak(held, wanted, set, fetch) {
+                Ok(_) => return Some(Hold { bytes, shared: Arc::clone(self) }),
+                Err(now) => held = now,
+            }
+        }
+    }
+
+    /// Bytes of request bodies held at this moment.
+    pub fn buffered(&self) -> u64 {
+        self.buffered.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn load_of(&self, worker: usize) -> &AtomicUsize {
+        &self.loads[worker]
+    }
+
+    /// The worker with the fewest connections, and how many those are.
+    pub(crate) fn least_loaded(&self) -> (usize, usize) {
+        let loads = self.loads.iter().map(|load| load.load(Ordering::Relaxed));
+        loads.enumerate().min_by_key(|(_, load)| *load).unwrap_or((0, 0))
+    }
+
+    pub fn workers(&self) -> usize {
+        self.loads.len()
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    pub fn start_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn nonce(&self) -> u64 {
+        self.nonce
+    }
+}
+
+/// Finds or makes endpoint states while a snapshot is built.
+pub struct Registry<'a>(&'a Mutex<HashMap<EndpointKey, Arc<EndpointState>>>);
+
+impl Registry<'_> {
+    pub(super) fn endpoint(&self, cluster: &str, address: &Address) -> Arc<EndpointState> {
+        let key = EndpointKey { cluster: cluster.to_owned(), address: address.clone() };
+        let mut endpoints = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = endpoints.entry(key).or_insert_with_key(|key| Arc::new(EndpointState::new(key)));
+        Arc::clone(state)
+    }
+}
+
+/// Bytes taken from the instance's allowance for held bodies; given back on drop.
+pub struct Hold {
+    bytes: u64,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.shared.buffered.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Abstract(name) => write!(f, "unix:@{name}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::snapshot::Snapshot;
+
+    fn shared() -> Arc<Shared> {
+        Arc::new(Shared::new(2, 0, |_| Snapshot::empty()))
+    }
+
+    #[test]
+    fn held_bytes_never_exceed_the_limit_and_come_back() {
+        let shared = shared();
+        let first = shared.hold(60, 100).expect("60 of 100 are free");
+        assert!(shared.hold(41, 100).is_none());
+        assert!(shared.hold(u64::MAX, 100).is_none());
+        let second = shared.hold(40, 100).expect("40 of 100 are free");
+        assert_eq!(shared.buffered(), 100);
+        drop((first, second));
+        assert_eq!(shared.buffered(), 0);
+    }
+
+    #[test]
+    fn an_endpoint_keeps_its_state_across_snapshots_and_is_forgotten_when_unused() {
+        let shared = shared();
+        let address = Address::Tcp { host: "10.0.0.1".into(), port: 80 };
+        let before = Registry(&shared.endpoints).endpoint("docs", &address);
+        shared.publish(|_| Snapshot::empty());
+        let after = Registry(&shared.endpoints).endpoint("docs", &address);
+        assert!(Arc::ptr_eq(&before, &after));
+        drop((before, after));
+        shared.publish(|_| Snapshot::empty());
+        assert!(shared.endpoints.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn addresses_take_turns() {
+        let shared = shared();
+        let address = Address::Tcp { host: "a.example".into(), port: 80 };
+        let endpoint = Registry(&shared.endpoints).endpoint("docs", &address);
+        assert_eq!(endpoint.name_to_resolve(), Some(("a.example", 80)));
+        assert_eq!(endpoint.next_peer(), None);
+        let peers: Vec<Peer> =
+            ["10.0.0.1:80", "10.0.0.2:80"].map(|a| Peer::Tcp(a.parse().unwrap())).into();
+        endpoint.set_peers(peers.clone());
+        assert_eq!(endpoint.next_peer().as_ref(), Some(&peers[0]));
+        assert_eq!(endpoint.next_peer().as_ref(), Some(&peers[1]));
+        assert_eq!(endpoint.next_peer().as_ref(), Some(&peers[0]));
+    }
+}

@@ -1,0 +1,96 @@
+//! The rules in force: immutable, shared by all workers, one generation.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::route::RouteTable;
+use super::settings::{self, Settings};
+use super::shared::{EndpointState, Registry};
+
+/// One generation of the configuration, compiled for the request path.
+pub struct Snapshot {
+    pub generation: u64,
+    pub settings: Settings,
+    pub(super) routes: RouteTable,
+    pub(super) clusters: Vec<Cluster>,
+    /// Model names and aliases to the index in `settings.models`.
+    pub(super) models: HashMap<String, usize>,
+    /// The cluster that `ops` routes go to: the admin server of this process.
+    pub(super) ops: Cluster,
+    /// The path pattern of each route, for labels.
+    pub(super) route_labels: Vec<Arc<str>>,
+    /// `/v1/models` in both dialects' order: the names as configured.
+    pub(super) model_names: Vec<String>,
+}
+
+/// A cluster with the states of its endpoints, in the order of the settings.
+pub(super) struct Cluster {
+    pub(super) name: Arc<str>,
+    pub(super) settings: settings::Cluster,
+    pub(super) endpoints: Vec<Arc<EndpointState>>,
+}
+
+impl Cluster {
+    fn compile(settings: &settings::Cluster, registry: &Registry<'_>) -> Self {
+        let endpoint = |e: &settings::Endpoint| registry.endpoint(&settings.name, &e.address);
+        Self {
+            name: Arc::from(settings.name.as_str()),
+            endpoints: settings.endpoints.iter().map(endpoint).collect(),
+            settings: settings.clone(),
+        }
+    }
+}
+
+impl Snapshot {
+    /// Compiles settings. `ops` is the abstract socket name of this process's admin server.
+    pub fn compile(
+        generation: u64,
+        settings: Settings,
+        ops: &str,
+        registry: &Registry<'_>,
+    ) -> Self {
+        let mut models = HashMap::new();
+        for (index, model) in settings.models.iter().enumerate() {
+            for name in std::iter::once(&model.name).chain(&model.aliases) {
+                models.insert(name.clone(), index);
+            }
+        }
+        Self {
+            generation,
+            routes: RouteTable::compile(&settings),
+            clusters: settings.clusters.iter().map(|c| Cluster::compile(c, registry)).collect(),
+            models,
+            ops: Cluster::compile(&ops_cluster(ops), registry),
+            route_labels: settings.routes.iter().map(|r| Arc::from(r.label().as_str())).collect(),
+            model_names: settings.models.iter().map(|m| m.name.clone()).collect(),
+            settings,
+        }
+    }
+
+    /// Every endpoint with its weight, for the control thread and reports.
+    pub fn endpoints(&self) -> impl Iterator<Item = (&Arc<EndpointState>, u32)> {
+        self.clusters.iter().flat_map(|cluster| {
+            let weights = cluster.settings.endpoints.iter().map(|endpoint| endpoint.weight);
+            cluster.endpoints.iter().zip(weights)
+        })
+    }
+
+    /// Nothing configured at all, for tests.
+    #[cfg(test)]
+    pub(super) fn empty() -> Self {
+        let endpoints = std::sync::Mutex::default();
+        Self::compile(1, Settings::default(), "none", &Registry::for_tests(&endpoints))
+    }
+}
+
+fn ops_cluster(name: &str) -> settings::Cluster {
+    settings::Cluster {
+        name: "ops".into(),
+        endpoints: vec![settings::Endpoint {
+            address: settings::Address::Abstract(name.into()),
+            weight: 1,
+            provider: None,
+        }],
+        timeouts: settings::ClusterTimeouts::default(),
+    }
+}

@@ -1,0 +1,175 @@
+//! One worker's side of a snapshot: the rules, with the worker's own pools, turns and series.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::pool::Pool;
+use super::settings::{self, Provider};
+use super::shared::EndpointState;
+use super::snapshot::{Cluster, Snapshot};
+use crate::policy::balance::RoundRobin;
+use crate::telemetry::worker::{AiSeries, RequestKey, RequestSeries, UpstreamSeries, WorkerMetrics};
+
+/// Held by every exchange from its first to its last byte.
+pub(super) struct View {
+    pub(super) snapshot: Arc<Snapshot>,
+    clusters: Vec<Rc<ClusterView>>,
+    ops: Rc<ClusterView>,
+    models: Vec<Arc<AiSeries>>,
+    /// For each route, and once more for requests that match none, the series met so far.
+    series: Vec<RefCell<Vec<Arc<RequestSeries>>>>,
+}
+
+/// A cluster as this worker uses it.
+pub(super) struct ClusterView {
+    pub(super) name: Arc<str>,
+    pub(super) timeouts: settings::ClusterTimeouts,
+    pub(super) endpoints: Vec<EndpointView>,
+    balance: RefCell<RoundRobin>,
+}
+
+pub(super) struct EndpointView {
+    pub(super) state: Arc<EndpointState>,
+    pub(super) pool: Rc<Pool>,
+    pub(super) series: Arc<UpstreamSeries>,
+    pub(super) provider: Option<Provider>,
+    weight: u32,
+}
+
+/// The idle connections of a worker: they outlive views as long as their endpoint does.
+#[derive(Default)]
+pub(super) struct Pools {
+    pools: Vec<(Arc<EndpointState>, Rc<Pool>)>,
+}
+
+impl Pools {
+    fn find(&self, state: &Arc<EndpointState>) -> Rc<Pool> {
+        let known = self.pools.iter().find(|(known, _)| Arc::ptr_eq(known, state));
+        known.map(|(_, pool)| Rc::clone(pool)).unwrap_or_default()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Rc<Pool>> {
+        self.pools.iter().map(|(_, pool)| pool)
+    }
+}
+
+impl View {
+    /// The view of a new snapshot; pools of endpoints that are gone close their connections.
+    pub(super) fn new(snapshot: Arc<Snapshot>, pools: &mut Pools, metrics: &WorkerMetrics) -> Self {
+        let cluster = |c: &Cluster| Rc::new(ClusterView::new(c, pools, metrics));
+        let clusters: Vec<_> = snapshot.clusters.iter().map(cluster).collect();
+        let ops = cluster(&snapshot.ops);
+        let models = snapshot.model_names.iter().map(|name| metrics.ai_series(name)).collect();
+        let routes = snapshot.route_labels.len();
+        let in_use = clusters.iter().chain([&ops]).flat_map(|cluster| &cluster.endpoints);
+        pools.pools = in_use.map(|e| (Arc::clone(&e.state), Rc::clone(&e.pool))).collect();
+        Self {
+            clusters,
+            ops,
+            models,
+            series: (0..=routes).map(|_| RefCell::default()).collect(),
+            snapshot,
+        }
+    }
+
+    pub(super) fn cluster(&self, index: usize) -> &Rc<ClusterView> {
+        &self.clusters[index]
+    }
+
+    pub(super) fn ops(&self) -> &Rc<ClusterView> {
+        &self.ops
+    }
+
+    pub(super) fn model_series(&self, model: usize) -> &AiSeries {
+        &self.models[model]
+    }
+
+    /// The label of a route, `none` for requests that match none.
+    pub(super) fn route_label(&self, route: Option<usize>) -> &str {
+        route.map_or("none", |route| &self.snapshot.route_labels[route])
+    }
+
+    /// The series of a finished request. Few label sets meet on one route: a short list is
+    /// searched faster than a table.
+    pub(super) fn request_series(
+        &self,
+        route: Option<usize>,
+        cluster: Option<&ClusterView>,
+        method: &'static str,
+        status: u16,
+        metrics: &WorkerMetrics,
+    ) -> Arc<RequestSeries> {
+        let cluster = cluster.map_or("", |cluster| &cluster.name);
+        let slot = route.unwrap_or(self.series.len() - 1);
+        let mut met = self.series[slot].borrow_mut();
+        let known = met.iter().find(|series| {
+            let key = &series.key;
+            key.status == status && key.method == method && *key.cluster == *cluster
+        });
+        if let Some(series) = known {
+            return Arc::clone(series);
+        }
+        let key = RequestKey {
+            route: self.route_label(route).into(),
+            cluster: cluster.into(),
+            method,
+            status,
+        };
+        let series = metrics.request_series(&key);
+        met.push(Arc::clone(&series));
+        series
+    }
+}
+
+impl ClusterView {
+    fn new(cluster: &Cluster, pools: &Pools, metrics: &WorkerMetrics) -> Self {
+        let pairs = cluster.endpoints.iter().zip(&cluster.settings.endpoints);
+        let endpoints: Vec<_> = pairs
+            .map(|(state, settings)| EndpointView {
+                pool: pools.find(state),
+                series: metrics.upstream_series(&cluster.name, &state.label),
+                provider: settings.provider.clone(),
+                weight: settings.weight,
+                state: Arc::clone(state),
+            })
+            .collect();
+        let mut balance = RoundRobin::new(endpoints.len());
+        // Workers that all began with the first endpoint would meet there after every reload.
+        for _ in 0..metrics.index {
+            balance.next(|index| endpoints[index].weight, |_| true);
+        }
+        Self {
+            name: Arc::clone(&cluster.name),
+            timeouts: cluster.settings.timeouts.clone(),
+            balance: RefCell::new(balance),
+            endpoints,
+        }
+    }
+
+    /// The next endpoint that has an address and has not been tried.
+    pub(super) fn pick(&self, tried: &[usize]) -> Option<usize> {
+        self.balance.borrow_mut().next(
+            |index| self.endpoints[index].weight,
+            |index| !tried.contains(&index) && self.endpoints[index].state.peers().is_some(),
+        )
+    }
+}
+
+impl EndpointView {
+    /// Counts an exchange as in flight on this endpoint until the permit is dropped.
+    pub(super) fn begin(&self) -> InFlight {
+        self.state.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(Arc::clone(&self.state))
+    }
+}
+
+/// One exchange in flight on an endpoint.
+pub(super) struct InFlight(Arc<EndpointState>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,310 @@
+//! One worker: what its connections share, how connections come to it, and its housekeeping.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::date::DateCache;
+use super::downstream::Downstream;
+use super::scratch::Scratch;
+use super::shared::Shared;
+use super::view::{Pools, View};
+use crate::net::listener::Listener;
+use crate::runtime::core::Core;
+use crate::runtime::io::Sleep;
+use crate::runtime::mailbox::Mailbox;
+use crate::telemetry::log_queue::LogSink;
+use crate::telemetry::stamp::StampCache;
+use crate::telemetry::worker::WorkerMetrics;
+
+/// How far a worker's connections may exceed the least loaded worker's before it passes the next
+/// one on: two, so that sixteen long connections on two workers end up nine to seven at worst,
+/// and short ones seldom pay for a wake-up of another thread.
+const IMBALANCE_MAX: usize = 2;
+
+/// Idle memory kept for exchanges to come.
+const SPARE_SCRATCH_MAX: usize = 256;
+
+/// How often idle connections are looked over, log lines handed on, and the time of day adjusted.
+const HOUSEKEEPING: Duration = Duration::from_millis(200);
+
+/// What other threads tell a worker.
+pub enum Message {
+    /// Serve this connection, accepted by another worker.
+    Serve(Accepted),
+    /// Accept on this socket from now on.
+    Listen(Arc<ListenerState>, OwnedFd),
+    /// Serve what is queued on this listener, then close it.
+    Unlisten(Arc<ListenerState>),
+    /// A new snapshot is in force.
+    Reload,
+    /// Finish what is under way, take nothing new.
+    Drain,
+    /// End now.
+    Stop,
+}
+
+/// A listener as all workers share it; it lives as long as its address is configured.
+#[derive(Debug)]
+pub struct ListenerState {
+    /// Its name in the file.
+    pub name: String,
+    /// As configured, which may be port 0.
+    pub bind: SocketAddr,
+    /// Client connections of all workers.
+    connections: AtomicUsize,
+}
+
+impl ListenerState {
+    pub fn new(name: String, bind: SocketAddr) -> Arc<Self> {
+        Arc::new(Self { name, bind, connections: AtomicUsize::new(0) })
+    }
+
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+}
+
+/// A connection on its way to the worker that will serve it.
+pub struct Accepted {
+    fd: OwnedFd,
+    peer: SocketAddr,
+    ticket: Ticket,
+}
+
+/// Counts one connection on its listener and its worker, until it is dropped.
+pub(super) struct Ticket {
+    pub(super) listener: Arc<ListenerState>,
+    shared: Arc<Shared>,
+    worker: usize,
+}
+
+impl Ticket {
+    fn issue(shared: &Arc<Shared>, listener: &Arc<ListenerState>, worker: usize) -> Self {
+        listener.connections.fetch_add(1, Ordering::Relaxed);
+        shared.load_of(worker).fetch_add(1, Ordering::Relaxed);
+        Self { listener: Arc::clone(listener), shared: Arc::clone(shared), worker }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.listener.connections.fetch_sub(1, Ordering::Relaxed);
+        self.shared.load_of(self.worker).fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What a worker is made from; the same again when it has to be replaced.
+pub struct Parts {
+    pub shared: Arc<Shared>,
+    pub metrics: Arc<WorkerMetrics>,
+    /// Those of all workers, in order.
+    pub mailboxes: Arc<[Mailbox<Message>]>,
+    pub log: LogSink,
+}
+
+/// The worker, shared by the tasks of its thread.
+pub(super) struct Worker {
+    pub(super) index: usize,
+    pub(super) core: Rc<Core>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) metrics: Arc<WorkerMetrics>,
+    pub(super) dates: RefCell<DateCache>,
+    pub(super) stamps: RefCell<StampCache>,
+    pub(super) log: RefCell<LogSink>,
+    mailboxes: Arc<[Mailbox<Message>]>,
+    view: RefCell<Rc<View>>,
+    pools: RefCell<Pools>,
+    listeners: RefCell<Vec<(Arc<ListenerState>, Rc<Listener>)>>,
+    spare: RefCell<Vec<Box<Scratch>>>,
+    draining: Cell<bool>,
+    requests: Cell<u64>,
+}
+
+/// Sets a worker up on its thread's loop.
+pub fn prepare(core: &Rc<Core>, parts: Parts) {
+    let Parts { shared, metrics, mailboxes, log } = parts;
+    let mut pools = Pools::default();
+    let view = View::new(shared.snapshot(), &mut pools, &metrics);
+    let worker = Rc::new(Worker {
+        index: metrics.index,
+        core: Rc::clone(core),
+        draining: Cell::new(shared.is_draining()),
+        view: RefCell::new(Rc::new(view)),
+        pools: RefCell::new(pools),
+        shared,
+        metrics,
+        mailboxes,
+        log: RefCell::new(log),
+        dates: RefCell::default(),
+        stamps: RefCell::default(),
+        listeners: RefCell::default(),
+        spare: RefCell::default(),
+        requests: Cell::new(0),
+    });
+    core.spawn(read_mail(Rc::clone(&worker)));
+    core.spawn(keep_house(worker));
+}
+
+async fn read_mail(worker: Rc<Worker>) {
+    loop {
+        match worker.mailboxes[worker.index].receive().await {
+            Message::Serve(accepted) => {
+                worker.metrics.connections_received.inc();
+                worker.serve(accepted);
+            }
+            Message::Listen(state, fd) => worker.listen(state, fd),
+            Message::Unlisten(state) => worker.unlisten(&state),
+            Message::Reload => drop(worker.view()),
+            Message::Drain => worker.drain(),
+            Message::Stop => {
+                worker.log.borrow_mut().flush();
+                worker.core.stop();
+            }
+        }
+    }
+}
+
+async fn keep_house(worker: Rc<Worker>) {
+    loop {
+        Sleep::for_time(&worker.core, HOUSEKEEPING).await;
+        worker.log.borrow_mut().flush();
+        worker.core.resync_clock();
+        let now = worker.core.now();
+        for pool in worker.pools.borrow().iter() {
+            pool.sweep(now);
+        }
+        worker.view();
+    }
+}
+
+impl Worker {
+    /// The rules in force. An exchange asks once and keeps the answer.
+    pub(super) fn view(&self) -> Rc<View> {
+        if self.view.borrow().snapshot.generation != self.shared.generation() {
+            let mut pools = self.pools.borrow_mut();
+            let view = View::new(self.shared.snapshot(), &mut pools, &self.metrics);
+            *self.view.borrow_mut() = Rc::new(view);
+        }
+        Rc::clone(&self.view.borrow())
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// A number no other request of this worker has.
+    pub(super) fn next_request(&self) -> u64 {
+        let number = self.requests.get();
+        self.requests.set(number + 1);
+        number
+    }
+
+    pub(super) fn take_scratch(&self) -> Box<Scratch> {
+        self.spare.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(super) fn return_scratch(&self, mut scratch: Box<Scratch>) {
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < SPARE_SCRATCH_MAX {
+            scratch.trim();
+            spare.push(scratch);
+        }
+    }
+
+    fn listen(self: &Rc<Self>, state: Arc<ListenerState>, fd: OwnedFd) {
+        let listener = match Listener::new(&self.core, fd) {
+            Ok(listener) => Rc::new(listener),
+            Err(error) => {
+                tracing::error!(listener = state.name, %error, "cannot watch a listening socket");
+                return;
+            }
+        };
+        self.listeners.borrow_mut().push((Arc::clone(&state), Rc::clone(&listener)));
+        let worker = Rc::clone(self);
+        self.core.spawn(async move {
+            let accepting = listener.accept_each(
+                || worker.listens_on(&state),
+                |fd, peer| worker.accept(fd, peer, &state),
+            );
+            if let Err(error) = accepting.await {
+                tracing::error!(listener = state.name, %error, "a listening socket broke");
+            }
+        });
+    }
+
+    fn listens_on(&self, state: &Arc<ListenerState>) -> bool {
+        self.listeners.borrow().iter().any(|(listening, _)| Arc::ptr_eq(listening, state))
+    }
+
+    fn unlisten(self: &Rc<Self>, state: &Arc<ListenerState>) {
+        let mut listeners = self.listeners.borrow_mut();
+        let position = listeners.iter().position(|(known, _)| Arc::ptr_eq(known, state));
+        let Some((state, listener)) = position.map(|position| listeners.swap_remove(position))
+        else {
+            return;
+        };
+        drop(listeners);
+        listener.accept_queued(|fd, peer| self.accept(fd, peer, &state));
+        // The accepting task sees that it is no longer listed, and drops the socket.
+        self.core.wake_all();
+    }
+
+    fn accept(self: &Rc<Self>, fd: OwnedFd, peer: SocketAddr, listener: &Arc<ListenerState>) {
+        let view = self.view();
+        let limit = view.listener(listener).map(|(_, settings)| settings.limits.connections);
+        if limit.is_some_and(|limit| listener.connections() >= limit) {
+            self.metrics.connections_refused.inc();
+            return;
+        }
+        self.metrics.connections_accepted.inc();
+        let here = self.shared.load_of(self.index).load(Ordering::Relaxed);
+        let (other, least) = self.shared.least_loaded();
+        let target = if here > least + IMBALANCE_MAX - 1 { other } else { self.index };
+        let ticket = Ticket::issue(&self.shared, listener, target);
+        let accepted = Accepted { fd, peer, ticket };
+        if target == self.index {
+            return self.serve(accepted);
+        }
+        match self.mailboxes[target].send(Message::Serve(accepted)) {
+            Ok(()) => self.metrics.connections_handed_over.inc(),
+            // The other worker is behind with its mail: better uneven than late.
+            Err(Message::Serve(Accepted { fd, peer, ticket })) => {
+                let listener = Arc::clone(&ticket.listener);
+                drop(ticket);
+                let ticket = Ticket::issue(&self.shared, &listener, self.index);
+                self.serve(Accepted { fd, peer, ticket });
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn serve(self: &Rc<Self>, accepted: Accepted) {
+        let Accepted { fd, peer, ticket } = accepted;
+        match Downstream::new(self, fd, peer, ticket) {
+            Ok(downstream) => self.core.spawn(downstream.serve()),
+            Err(error) => {
+                self.metrics.connections_closed.inc();
+                tracing::warn!(%error, "cannot watch an accepted connection");
+            }
+        }
+    }
+
+    /// Idle connections close, busy ones after their exchange. Listening sockets are left to the
+    /// new process, or to whoever connects until the end: main closes them last.
+    fn drain(self: &Rc<Self>) {
+        self.draining.set(true);
+        let listeners = std::mem::take(&mut *self.listeners.borrow_mut());
+        for (state, listener) in listeners {
+            listener.accept_queued(|fd, peer| self.accept(fd, peer, &state));
+        }
+        for pool in self.pools.borrow().iter() {
+            pool.clear();
+        }
+        self.core.wake_all();
+    }
+}
