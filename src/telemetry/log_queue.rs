@@ -15,7 +15,7 @@ const BATCH_BYTES: usize = 32 * 1024;
 /// Room for the line that makes a batch full.
 const BATCH_CAPACITY: usize = BATCH_BYTES + 4 * 1024;
 /// Batches that may wait for the log thread: 2 MiB for each worker, some 7,000 lines.
-const QUEUED_BATCHES_MAX: usize = 64;
+pub const QUEUED_BATCHES_MAX: usize = 64;
 /// Written batches whose memory is kept for later ones.
 const SPARE_BATCHES_MAX: usize = 4;
 
