@@ -19,13 +19,17 @@ const HTTP_PORT: u16 = 80;
 
 /// `IP:PORT` to accept connections on.
 pub(super) fn bind(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| {
-        let port = text.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
-        let port = port.unwrap_or(8080);
-        format!(
-            "This is not an IP address and a port. Write \"0.0.0.0:{port}\" to accept on every \
-             address, \"127.0.0.1:{port}\" on this machine only, or \"[::1]:{port}\" for IPv6."
-        )
+    text.parse().map_err(|_| match text.parse::<IpAddr>() {
+        Ok(ip) => format!("The port is missing. Write \"{}\".", SocketAddr::new(ip, 8080)),
+        Err(_) => {
+            let port = text.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
+            let port = port.unwrap_or(8080);
+            format!(
+                "This is not an IP address and a port.\nWrite \"0.0.0.0:{port}\" to accept on \
+                 every address, \"127.0.0.1:{port}\" on this machine only, or \"[::1]:{port}\" \
+                 for IPv6."
+            )
+        }
     })
 }
 
@@ -70,6 +74,11 @@ fn network(address: IpAddr, prefix: u8) -> IpAddr {
     }
 }
 
+/// Stands in for an address that cannot be read.
+pub(super) fn nowhere() -> Address {
+    Address::Tcp { host: String::new(), port: 0 }
+}
+
 /// `HOST:PORT` or `unix:PATH` to connect to.
 pub(super) fn endpoint(text: &str) -> Result<Address, String> {
     if let Some(path) = text.strip_prefix("unix:") {
@@ -108,19 +117,17 @@ pub(super) struct BaseUrl {
 }
 
 pub(super) fn base_url(text: &str) -> Result<BaseUrl, String> {
+    // Before anything else, so that no other message quotes a piece of a credential.
+    if text.contains('@') {
+        return Err("A URL with a user name. Put the credential into api_key.".to_owned());
+    }
     if text.starts_with("https://") {
-        return Err(format!(
-            "{} Only http:// URLs are.",
-            unavailable::MESSAGE.trim_end_matches('.')
-        ));
+        return Err(format!("{} The only scheme is http://.", unavailable::MESSAGE));
     }
     let rest = text
         .strip_prefix("http://")
         .ok_or("This is not a URL such as \"http://127.0.0.1:8000/v1\".")?;
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    if authority.contains('@') {
-        return Err("A URL with a user name. Put the credential into api_key.".to_owned());
-    }
     let (host, port) = host_and_port(authority)?;
     let port = port.unwrap_or(HTTP_PORT);
     let authority = authority_of(&host, port);
@@ -296,6 +303,7 @@ mod tests {
             "a:80",
             "http://",
             "http://u:p@a/",
+            "http://u:p/q@a/",
             "http://a/?x=1",
             "http://a/#x",
             "http://a/../b",

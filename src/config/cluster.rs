@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::reader::Value;
 use super::section::{Placed, Section};
 use super::{address, name, units};
-use crate::proxy::settings::{Address, Cluster, ClusterTimeouts, Endpoint};
+use crate::proxy::settings::{Cluster, ClusterTimeouts, Endpoint};
 
 /// Several retransmissions of a SYN (after 1 s and 3 s) fit in.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -48,11 +48,11 @@ pub(super) fn balance(section: &mut Section<'_>) {
 }
 
 fn endpoint(section: &mut Section<'_>) -> Endpoint {
-    let stand_in = Address::Tcp { host: String::new(), port: 0 };
     let what = "\"HOST:PORT\" or \"unix:PATH\"";
     Endpoint {
-        address: section
-            .require("address", stand_in, what, |value| value.parse(what, address::endpoint)),
+        address: section.require("address", address::nowhere(), what, |value| {
+            value.parse(what, address::endpoint)
+        }),
         weight: weight(section),
         provider: None,
     }
@@ -77,7 +77,7 @@ fn report_twice(endpoints: &[Placed<'_, Endpoint>]) {
     for (index, endpoint) in endpoints.iter().enumerate() {
         let address = endpoint.at.child("address");
         let is_same = |other: &&Placed<'_, Endpoint>| other.is.address == endpoint.is.address;
-        let is_real = endpoint.is.address != Address::Tcp { host: String::new(), port: 0 };
+        let is_real = endpoint.is.address != address::nowhere();
         if let Some(first) = endpoints[..index].iter().find(is_same).filter(|_| is_real) {
             address.problem(format_args!(
                 "{} has the same address. Give one of them a greater weight instead.",

@@ -4,13 +4,17 @@ use crate::proxy::settings::{HostPattern, PathPattern, Route};
 
 /// Whether every request that matches `narrow` matches `wide` too. Says no when in doubt.
 pub(super) fn covers(wide: &Route, narrow: &Route) -> bool {
-    let listener = wide.listener.is_none() || wide.listener == narrow.listener;
-    let methods = wide.methods.is_empty()
-        || (!narrow.methods.is_empty() && narrow.methods.iter().all(|m| wide.methods.contains(m)));
-    let headers = wide.headers.iter().all(|field| narrow.headers.contains(field));
-    let host = covers_option(wide.host.as_ref(), narrow.host.as_ref(), covers_host);
-    let path = covers_option(wide.path.as_ref(), narrow.path.as_ref(), covers_path);
-    listener && methods && headers && host && path
+    (wide.listener.is_none() || wide.listener == narrow.listener)
+        && covers_option(wide.path.as_ref(), narrow.path.as_ref(), covers_path)
+        && covers_option(wide.host.as_ref(), narrow.host.as_ref(), covers_host)
+        && covers_methods(&wide.methods, &narrow.methods)
+        && wide.headers.iter().all(|field| narrow.headers.contains(field))
+}
+
+/// An empty list is every method.
+fn covers_methods(wide: &[String], narrow: &[String]) -> bool {
+    let all_there = || narrow.iter().all(|method| wide.contains(method));
+    wide.is_empty() || (!narrow.is_empty() && all_there())
 }
 
 /// A missing pattern matches everything.

@@ -1,6 +1,6 @@
 //! `[[listener]]`.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::reader::Value;
@@ -33,7 +33,7 @@ const REQUEST_BODY: Duration = Duration::from_secs(30);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// Stands in for an address that cannot be read; port 0 conflicts with nothing.
-const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 pub(super) fn listener(section: &mut Section<'_>) -> Listener {
     let what = "what routes and metrics call this listener";

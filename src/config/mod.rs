@@ -21,6 +21,8 @@ mod reader;
 mod route;
 mod section;
 mod server;
+#[cfg(test)]
+mod tests;
 mod unavailable;
 mod units;
 

@@ -4,7 +4,7 @@ use super::cluster::{balance, check_endpoints, timeouts, weight};
 use super::reader::Value;
 use super::section::Section;
 use super::{address, fields, name};
-use crate::proxy::settings::{Address, Cluster, Dialect, Endpoint, Provider, Secret};
+use crate::proxy::settings::{Cluster, Dialect, Endpoint, Provider, Secret};
 
 /// A model before its cluster has an index.
 pub(super) struct NamedModel {
@@ -71,13 +71,15 @@ fn endpoint(section: &mut Section<'_>) -> Endpoint {
     let stand_in = Kind { dialect: Dialect::OpenAi, base: Base::Anything };
     let kind =
         section.require("provider", stand_in, "who serves the model, such as \"vllm\"", kind);
-    let url = section.require("url", nowhere(), "such as \"http://127.0.0.1:8000/v1\"", |value| {
-        // A credential in a URL is a mistake, but one that must not reach a terminal.
-        let value = value.hidden_if(|url| url.contains('@'));
-        let url = value.parse("a URL such as \"http://127.0.0.1:8000/v1\"", address::base_url)?;
-        warn_of_version(&value, &url.path, kind.base);
-        Some(url)
-    });
+    let url =
+        section.require("url", nowhere(), "a URL such as \"http://127.0.0.1:8000/v1\"", |value| {
+            // A credential in a URL is a mistake, but one that must not reach a terminal.
+            let value = value.hidden_if(|url| url.contains('@'));
+            let url =
+                value.parse("a URL such as \"http://127.0.0.1:8000/v1\"", address::base_url)?;
+            warn_of_version(&value, &url.path, kind.base);
+            Some(url)
+        });
     Endpoint {
         address: url.address,
         weight: weight(section),
@@ -95,7 +97,7 @@ fn endpoint(section: &mut Section<'_>) -> Endpoint {
 }
 
 fn nowhere() -> address::BaseUrl {
-    let address = Address::Tcp { host: String::new(), port: 0 };
+    let address = address::nowhere();
     address::BaseUrl { address, authority: String::new(), path: String::new() }
 }
 
@@ -110,7 +112,7 @@ fn warn_of_version(value: &Value<'_>, path: &str, base: Base) {
 }
 
 fn api_key(value: &Value<'_>) -> Option<Secret> {
-    let key = value.hidden().parse("a string, best ${NAME} or ${file:PATH}", |text| {
+    let key = value.hidden().parse("a string such as \"${API_KEY}\" or \"${file:PATH}\"", |text| {
         if text.is_empty() {
             return Err(
                 "The key is empty. Leave api_key out if the endpoint wants none.".to_owned()

@@ -12,7 +12,10 @@ pub(super) fn plain(text: &str) -> Result<String, String> {
     if (1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_plain) {
         return Ok(text.to_owned());
     }
-    Err(format!("A name has letters, digits, \"-\", \"_\" and \".\" only, 1 to {NAME_BYTES_MAX}."))
+    Err(format!(
+        "A name has letters, digits, \"-\", \"_\" and \".\" only, at most \
+         {NAME_BYTES_MAX} of them."
+    ))
 }
 
 /// The name of a model, which clients send: any text on one line.

@@ -36,11 +36,12 @@ pub(super) fn path(value: &Value<'_>) -> Option<PathPattern> {
         return value.parse("a path", prefix).map(PathPattern::Prefix);
     }
     value.section(|path| {
-        let what = "the whole path, such as \"/health\"";
-        let exact = path.require("exact", String::new(), what, |exact| {
-            exact.parse("a path such as \"/health\"", whole)
-        });
-        PathPattern::Exact(exact)
+        let exact = path.take("exact", |exact| exact.parse("a path such as \"/health\"", whole));
+        let of_another_kind = path.at().child("regex").is_present();
+        if !path.at().child("exact").is_present() && !of_another_kind {
+            path.at().problem("Write the prefix itself, or { exact = \"/health\" }.");
+        }
+        PathPattern::Exact(exact.unwrap_or_default())
     })
 }
 

@@ -91,10 +91,11 @@ impl<'a> Section<'a> {
         key: &'static str,
         mut read: impl FnMut(&mut Self) -> T,
     ) -> Vec<Placed<'a, T>> {
-        let expected = format!("a list of tables, each headed [[{}]]", self.value(key).path());
-        let elements = self.take(key, |list| list.elements(&expected)).unwrap_or_default();
+        let elements = self.take(key, |list| {
+            list.elements(&format!("a list of tables, each headed [[{}]]", list.path()))
+        });
         let placed = |at: Value<'a>| at.section(&mut read).map(|is| Placed { at, is });
-        elements.into_iter().filter_map(placed).collect()
+        elements.unwrap_or_default().into_iter().filter_map(placed).collect()
     }
 
     /// The sections of `[key.NAME]`, with their names, in file order.

@@ -1,6 +1,6 @@
 //! `[server]` and `[admin]`.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::reader::Value;
@@ -21,7 +21,7 @@ const BUFFERED_MIN: u64 = 1 << 20;
 const BUFFERED_MAX: u64 = 1 << 40;
 
 /// Beside the usual ports of services, and on this machine only.
-const ADMIN_BIND: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9901);
+const ADMIN_BIND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901);
 
 pub(super) fn server(section: &mut Section<'_>) -> Server {
     Server {

@@ -16,32 +16,18 @@ const KEYS: [(&str, &[&str]); 15] = [
     ("cluster", CLUSTER),
     ("cluster.timeouts", &["queue"]),
     ("cluster.endpoint", ENDPOINT),
-    ("model", MODEL),
+    ("model", CLUSTER),
+    ("model", &["service", "fallback", "tokens", "keep_alive_comment", "hedge", "on_lossy"]),
     ("model.timeouts", &["queue", "first_event", "between_events"]),
     ("model.endpoint", ENDPOINT),
     ("log", &["file", "rotation"]),
-    ("access_log", &["rotation"]),
     ("telemetry", &["otlp"]),
 ];
 
-const CLUSTER: &[&str] =
-    &["hash_on", "health_check", "outlier", "retry", "tls", "on_disconnect", "limit", "breaker"];
-
-const MODEL: &[&str] = &[
-    "hash_on",
-    "health_check",
-    "outlier",
-    "retry",
-    "tls",
-    "on_disconnect",
-    "limit",
-    "breaker",
-    "service",
-    "fallback",
-    "tokens",
-    "keep_alive_comment",
-    "hedge",
-    "on_lossy",
+/// Valid on a model as well: it compiles to a cluster.
+#[rustfmt::skip]
+const CLUSTER: &[&str] = &[
+    "hash_on", "health_check", "outlier", "retry", "tls", "on_disconnect", "limit", "breaker",
 ];
 
 const ENDPOINT: &[&str] = &["max_in_flight", "http2"];

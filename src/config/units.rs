@@ -47,7 +47,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     let millis = parse(text, &TIMES).ok_or(form)?;
     let duration = Duration::from_millis(millis);
     if duration > DURATION_MAX {
-        return Err("Longer than 365d.".to_owned());
+        return Err("Give at most 365d.".to_owned());
     }
     Ok(duration)
 }
