@@ -223,7 +223,7 @@ pub(super) fn host_name(name: &str) -> Result<(), String> {
     Err(if name.is_ascii() {
         format!("{name:?} is not a host name.")
     } else {
-        format!("{name:?} is not a host name. Write other letters in their ASCII form, \"xn--…\".")
+        format!("{name:?} is not a host name. Write its ASCII form, which begins with \"xn--\".")
     })
 }
 

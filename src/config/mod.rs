@@ -43,6 +43,9 @@ use crate::proxy::settings::{Cluster, Model, Settings};
 /// A configuration of ten thousand routes is a tenth of it.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
+/// What is no TOML at all has a problem on every line.
+const SYNTAX_PROBLEMS_MAX: usize = 20;
+
 /// A file that can be used.
 #[derive(Debug)]
 pub struct Loaded {
@@ -92,7 +95,7 @@ pub fn from_str(
     let directory = Path::new(name).parent().unwrap_or(Path::new(""));
     let source = Source::new(name, text, Surroundings { env, directory });
     let (table, errors) = DeTable::parse_recoverable(text);
-    for error in &errors {
+    for error in errors.iter().take(SYNTAX_PROBLEMS_MAX) {
         let offset = error.span().map_or(0, |span| span.start);
         source.syntax_problem(offset, error.message());
     }

@@ -19,7 +19,7 @@ use crate::nearest::nearest;
 const SHOWN_CHARS_MAX: usize = 60;
 
 /// Longer lists of names are cut where they are shown.
-pub(super) const SHOWN_NAMES_MAX: usize = 20;
+const SHOWN_NAMES_MAX: usize = 20;
 
 /// The file being read, and what was found in it so far.
 pub(super) struct Source<'a> {
@@ -96,11 +96,12 @@ impl<'a> Value<'a> {
         Self { hidden: true, ..self.clone() }
     }
 
-    /// Hides the value if what it expands to is `secret`.
-    pub(super) fn hidden_if(&self, secret: impl FnOnce(&str) -> bool) -> Self {
+    /// Hides the value if it is `secret` as the file has it, or once expanded.
+    pub(super) fn hidden_if(&self, secret: impl Fn(&str) -> bool) -> Self {
         let Content::Value(DeValue::String(written)) = self.content else { return self.clone() };
         let expanded = expand(written, &self.source.surroundings);
-        if expanded.is_ok_and(|text| secret(&text)) { self.hidden() } else { self.clone() }
+        let is_secret = secret(written) || expanded.is_ok_and(|text| secret(&text));
+        if is_secret { self.hidden() } else { self.clone() }
     }
 
     /// Whether nothing read so far is a problem.
