@@ -17,6 +17,7 @@ pub mod http;
 pub mod policy;
 pub mod ai;
 pub mod telemetry;
+pub mod nearest;
 
 pub mod runtime;
 pub mod net;

@@ -1,0 +1,98 @@
+//! `[cluster.NAME]`, and what models share with clusters.
+
+use std::time::Duration;
+
+use super::reader::Value;
+use super::section::{Placed, Section};
+use super::{address, name, units};
+use crate::proxy::settings::{Cluster, ClusterTimeouts, Endpoint};
+
+/// Several retransmissions of a SYN (after 1 s and 3 s) fit in.
+const CONNECT: Duration = Duration::from_secs(5);
+/// A model may think that long before its first byte.
+const FIRST_BYTE: Duration = Duration::from_secs(300);
+const IDLE: Duration = Duration::from_secs(300);
+
+const WEIGHT: u32 = 1;
+/// Bounds the table that weights are laid out in.
+const WEIGHT_MAX: u64 = 1000;
+
+pub(super) fn cluster(name: &str, section: &mut Section<'_>) -> Cluster {
+    if let Err(why) = name::plain(name) {
+        section.at().problem(why);
+    }
+    balance(section);
+    let endpoints = section.sections("endpoint", endpoint);
+    check_endpoints(section.at(), &endpoints);
+    report_twice(&endpoints);
+    Cluster {
+        name: name.to_owned(),
+        endpoints: endpoints.into_iter().map(|endpoint| endpoint.is).collect(),
+        timeouts: section.section("timeouts", timeouts),
+    }
+}
+
+/// Round robin is all there is, so the choice leaves no trace in the settings.
+pub(super) fn balance(section: &mut Section<'_>) {
+    let not_yet = [
+        "least_requests",
+        "random",
+        "two_choices",
+        "ip_hash",
+        "consistent_hash",
+        "peak_ewma",
+        "least_tokens",
+        "prefix_hash",
+    ];
+    section.take("balance", |value| value.choice(&[("round_robin", ())], &not_yet));
+}
+
+fn endpoint(section: &mut Section<'_>) -> Endpoint {
+    let what = "\"HOST:PORT\" or \"unix:PATH\"";
+    Endpoint {
+        address: section.require("address", address::nowhere(), what, |value| {
+            value.parse(what, address::endpoint)
+        }),
+        weight: weight(section),
+        provider: None,
+    }
+}
+
+pub(super) fn weight(section: &mut Section<'_>) -> u32 {
+    let weight = section.take("weight", |value| value.integer(0..=WEIGHT_MAX));
+    weight.and_then(|weight| u32::try_from(weight).ok()).unwrap_or(WEIGHT)
+}
+
+/// Reports a cluster that could never answer.
+pub(super) fn check_endpoints(at: &Value<'_>, endpoints: &[Placed<'_, Endpoint>]) {
+    let list = at.child("endpoint");
+    if !list.is_present() || list.is_empty_list() {
+        list.problem(format_args!("There is no endpoint. Add [[{}]].", list.path()));
+    } else if !endpoints.is_empty() && endpoints.iter().all(|endpoint| endpoint.is.weight == 0) {
+        list.problem("Every endpoint has the weight 0, so none would get a request.");
+    }
+}
+
+fn report_twice(endpoints: &[Placed<'_, Endpoint>]) {
+    for (index, endpoint) in endpoints.iter().enumerate() {
+        let address = endpoint.at.child("address");
+        let is_same = |other: &&Placed<'_, Endpoint>| other.is.address == endpoint.is.address;
+        let is_real = endpoint.is.address != address::nowhere();
+        if let Some(first) = endpoints[..index].iter().find(is_same).filter(|_| is_real) {
+            address.problem(format_args!(
+                "{} has the same address. Give one of them a greater weight instead.",
+                first.at.path()
+            ));
+        }
+    }
+}
+
+pub(super) fn timeouts(section: &mut Section<'_>) -> ClusterTimeouts {
+    let mut timeout = |key, default| section.take(key, units::timeout).unwrap_or(default);
+    ClusterTimeouts {
+        connect: timeout("connect", Some(CONNECT)),
+        first_byte: timeout("first_byte", Some(FIRST_BYTE)),
+        idle: timeout("idle", Some(IDLE)),
+        total: timeout("total", None),
+    }
+}

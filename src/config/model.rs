@@ -1,0 +1,126 @@
+//! `[model."NAME"]`: a model compiles to a cluster and a name that leads to it.
+
+use super::cluster::{balance, check_endpoints, timeouts, weight};
+use super::reader::Value;
+use super::section::Section;
+use super::{address, fields, name};
+use crate::proxy::settings::{Cluster, Dialect, Endpoint, Provider, Secret};
+
+/// A model before its cluster has an index.
+pub(super) struct NamedModel {
+    pub(super) name: String,
+    pub(super) aliases: Vec<String>,
+    pub(super) cluster: Cluster,
+}
+
+pub(super) fn model(name: &str, section: &mut Section<'_>) -> NamedModel {
+    if let Err(why) = name::model(name) {
+        section.at().problem(why);
+    }
+    balance(section);
+    let endpoints = section.sections("endpoint", endpoint);
+    check_endpoints(section.at(), &endpoints);
+    NamedModel {
+        name: name.to_owned(),
+        aliases: section.take("aliases", aliases).unwrap_or_default(),
+        cluster: Cluster {
+            name: format!("model:{name}"),
+            endpoints: endpoints.into_iter().map(|endpoint| endpoint.is).collect(),
+            timeouts: section.section("timeouts", timeouts),
+        },
+    }
+}
+
+fn aliases(list: &Value<'_>) -> Option<Vec<String>> {
+    let elements = list.elements("a list of names such as [\"gpt-4-latest\"]")?;
+    // One that cannot be read keeps its place in the list: later checks point to it by index.
+    let alias = |at: &Value<'_>| at.parse("a model's name", name::model).unwrap_or_default();
+    Some(elements.iter().map(alias).collect())
+}
+
+/// Who serves a model: which dialect it speaks, and what its base URL ends with.
+#[derive(Clone, Copy)]
+struct Kind {
+    dialect: Dialect,
+    base: Base,
+}
+
+/// What the SDK's base URL of a provider looks like.
+#[derive(Clone, Copy, PartialEq)]
+enum Base {
+    EndsInVersion,
+    HasNoVersion,
+    Anything,
+}
+
+fn kind(value: &Value<'_>) -> Option<Kind> {
+    let openai = Kind { dialect: Dialect::OpenAi, base: Base::EndsInVersion };
+    let known = [
+        ("openai", openai),
+        ("vllm", openai),
+        ("gpustack", openai),
+        ("xinference", openai),
+        ("localai", openai),
+        ("custom", Kind { base: Base::Anything, ..openai }),
+        ("anthropic", Kind { dialect: Dialect::Anthropic, base: Base::HasNoVersion }),
+    ];
+    value.choice(&known, &["gemini", "ollama", "azure"])
+}
+
+fn endpoint(section: &mut Section<'_>) -> Endpoint {
+    let stand_in = Kind { dialect: Dialect::OpenAi, base: Base::Anything };
+    let kind =
+        section.require("provider", stand_in, "who serves the model, such as \"vllm\"", kind);
+    let url =
+        section.require("url", nowhere(), "a URL such as \"http://127.0.0.1:8000/v1\"", |value| {
+            // A credential in a URL is a mistake, but one that must not reach a terminal.
+            let value = value.hidden_if(|url| url.contains('@'));
+            let url =
+                value.parse("a URL such as \"http://127.0.0.1:8000/v1\"", address::base_url)?;
+            warn_of_version(&value, &url.path, kind.base);
+            Some(url)
+        });
+    Endpoint {
+        address: url.address,
+        weight: weight(section),
+        provider: Some(Provider {
+            dialect: kind.dialect,
+            authority: url.authority,
+            base_path: url.path,
+            model: section.take("model", |value| value.parse("a model's name", name::model)),
+            api_key: section.take("api_key", api_key),
+            headers: section
+                .take("headers", |value| fields::pairs(value, fields::refuse_framing_and_host))
+                .unwrap_or_default(),
+        }),
+    }
+}
+
+fn nowhere() -> address::BaseUrl {
+    let address = address::nowhere();
+    address::BaseUrl { address, authority: String::new(), path: String::new() }
+}
+
+fn warn_of_version(value: &Value<'_>, path: &str, base: Base) {
+    if base == Base::EndsInVersion && path.is_empty() {
+        value.warning(
+            "The base URL of this provider ends in /v1; calls go to URL/chat/completions.",
+        );
+    } else if base == Base::HasNoVersion && path.ends_with("/v1") {
+        value.warning("The base URL of this provider has no /v1: calls go to URL/v1/messages.");
+    }
+}
+
+fn api_key(value: &Value<'_>) -> Option<Secret> {
+    let key = value.hidden().parse("a string such as \"${API_KEY}\" or \"${file:PATH}\"", |text| {
+        if text.is_empty() {
+            return Err(
+                "The key is empty. Leave api_key out if the endpoint wants none.".to_owned()
+            );
+        }
+        fields::field_value(text).map_err(|_| {
+            "The key has a line end, a space around it, or a character outside ASCII.".to_owned()
+        })
+    });
+    key.map(Secret)
+}

@@ -1,0 +1,100 @@
+//! `[[route]]`.
+
+use super::reader::Value;
+use super::section::Section;
+use super::{action, fields, name, pattern};
+use crate::proxy::settings::{Action, HeaderEdits, PrefixChange, Route};
+
+/// What a route may refer to.
+pub(super) struct Names {
+    pub(super) listeners: Vec<String>,
+    pub(super) clusters: Vec<String>,
+}
+
+pub(super) fn route(section: &mut Section<'_>, names: &Names) -> Route {
+    let action = action::action(section, names);
+    let route = Route {
+        listener: section
+            .take("listener", |value| name::reference(value, &names.listeners, "listener")),
+        host: section
+            .take("host", |value| value.parse("a host such as \"example.com\"", pattern::host)),
+        methods: section.take("methods", fields::methods).unwrap_or_default(),
+        headers: section.take("headers", fields::conditions).unwrap_or_default(),
+        request_headers: section.section("request_headers", fields::request_edits),
+        response_headers: section.section("response_headers", fields::response_edits),
+        path: section.take("path", pattern::path),
+        prefix: prefix_change(section),
+        access_log: section.take("access_log", Value::boolean).unwrap_or(true),
+        // Any action will do where there is none: that was reported.
+        action: action.clone().unwrap_or(Action::Ai),
+    };
+    if let Some(action) = action {
+        report_ineffective(section.at(), &action, &route.request_headers);
+    }
+    route
+}
+
+fn prefix_change(section: &mut Section<'_>) -> PrefixChange {
+    let path_is_prefix = section.at().child("path").is_string();
+    let strip = section.take("strip_prefix", |value| {
+        let prefix = value.parse("a path such as \"/api\"", pattern::prefix)?;
+        if prefix.is_empty() {
+            value.problem("There is nothing to strip. Leave the key out.");
+        }
+        Some(prefix)
+    });
+    let replace = section.take("replace_prefix", |value| {
+        if !path_is_prefix {
+            value.problem(
+                "It swaps the prefix that path matched, so path must be a prefix such as \"/api\".",
+            );
+        }
+        value.parse("a path such as \"/v2\"", pattern::prefix)
+    });
+    match (strip, replace) {
+        (None, None) => PrefixChange::Keep,
+        (Some(prefix), None) => PrefixChange::Strip(prefix),
+        (None, Some(prefix)) => PrefixChange::Replace(prefix),
+        (Some(prefix), Some(_)) => {
+            section.at().child("strip_prefix").problem(
+                "replace_prefix is there as well. Keep one: replace_prefix = \"/\" strips all of \
+                 path.",
+            );
+            PrefixChange::Strip(prefix)
+        }
+    }
+}
+
+/// Refuses what the action would silently ignore.
+fn report_ineffective(at: &Value<'_>, action: &Action, request_headers: &HeaderEdits) {
+    let ignored: &[(&str, &str)] = match action {
+        Action::Cluster(_) => &[],
+        Action::Ai => {
+            report_host_of_ai(at, request_headers);
+            &[]
+        }
+        Action::Ops(_) => &[
+            ("strip_prefix", "The admin server's paths cannot be changed by a route."),
+            ("replace_prefix", "The admin server's paths cannot be changed by a route."),
+        ],
+        Action::Respond(_) => &[
+            ("strip_prefix", "Nothing is forwarded by a route that answers by itself."),
+            ("replace_prefix", "Nothing is forwarded by a route that answers by itself."),
+            ("request_headers", "Nothing is forwarded by a route that answers by itself."),
+            ("response_headers", "Put the fields into headers of respond."),
+        ],
+    };
+    for (key, why) in ignored {
+        let value = at.child(key);
+        if value.is_present() {
+            value.problem(format_args!("This would have no effect. {why}"));
+        }
+    }
+}
+
+fn report_host_of_ai(at: &Value<'_>, edits: &HeaderEdits) {
+    if edits.set.iter().any(|(name, _)| name == "host") {
+        let set = at.child("request_headers").child("set");
+        set.problem("Host cannot be set on an AI route: it comes from the url of the endpoint.");
+    }
+}

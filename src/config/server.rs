@@ -1,0 +1,65 @@
+//! `[server]` and `[admin]`.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::reader::Value;
+use super::section::Section;
+use super::{address, units};
+use crate::proxy::settings::{Admin, Io, Server};
+
+/// More than any machine has CPUs.
+const WORKERS_MAX: u64 = 1024;
+
+/// What orchestrators grant between TERM and KILL by default (Kubernetes: 30 s).
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Some 250 requests of 1 MiB at one time: far more than models serve at once.
+const BUFFERED: u64 = 256 << 20;
+/// Less could refuse a single ordinary AI request.
+const BUFFERED_MIN: u64 = 1 << 20;
+const BUFFERED_MAX: u64 = 1 << 40;
+
+/// Beside the usual ports of services, and on this machine only.
+const ADMIN_BIND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901);
+
+pub(super) fn server(section: &mut Section<'_>) -> Server {
+    Server {
+        workers: section.take("workers", workers).flatten(),
+        io: section.take("io", io).unwrap_or(Io::Auto),
+        drain_timeout: section.take("drain_timeout", units::duration).unwrap_or(DRAIN_TIMEOUT),
+        buffered: section
+            .take("buffered", |value| units::size(value, BUFFERED_MIN..=BUFFERED_MAX))
+            .unwrap_or(BUFFERED),
+    }
+}
+
+/// `Some(None)` is `"auto"`.
+fn workers(value: &Value<'_>) -> Option<Option<usize>> {
+    if value.is_integer() {
+        let count = value.integer(1..=WORKERS_MAX)?;
+        return Some(usize::try_from(count).ok());
+    }
+    value.parse("\"auto\" or a number of threads", |text| match text {
+        "auto" => Ok(None),
+        _ => Err("Write \"auto\", or a number without quotes.".to_owned()),
+    })
+}
+
+fn io(value: &Value<'_>) -> Option<Io> {
+    value.choice(&[("auto", Io::Auto), ("io_uring", Io::IoUring), ("epoll", Io::Epoll)], &[])
+}
+
+pub(super) fn admin(section: &mut Section<'_>) -> Admin {
+    let bind = section.take("bind", |value| {
+        let bind = value.parse("an address such as \"127.0.0.1:9901\"", address::bind)?;
+        if !bind.ip().to_canonical().is_loopback() {
+            value.warning(
+                "Other machines can reach the admin server, which asks for no credentials.\n\
+                 Bind it to 127.0.0.1, and open pages to others by a route with ops.",
+            );
+        }
+        Some(bind)
+    });
+    Admin { bind: bind.unwrap_or(ADMIN_BIND) }
+}

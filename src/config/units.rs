@@ -1,0 +1,121 @@
+//! Values with a unit: `"250ms"`, `"64KiB"`.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::reader::Value;
+
+/// In milliseconds.
+const TIMES: [(&str, u64); 5] =
+    [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+
+/// In bytes.
+const SIZES: [(&str, u64); 5] =
+    [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)];
+
+/// What is longer is a typing error, and would bring sums of times near their limits.
+const DURATION_MAX: Duration = Duration::from_secs(365 * 86_400);
+
+/// A time limit; `"0s"` switches it off.
+pub(super) fn timeout(value: &Value<'_>) -> Option<Option<Duration>> {
+    let duration = value.parse("a duration such as \"5s\"", parse_duration)?;
+    Some((!duration.is_zero()).then_some(duration))
+}
+
+/// A time that must not be zero.
+pub(super) fn duration(value: &Value<'_>) -> Option<Duration> {
+    value.parse("a duration such as \"5s\"", |text| match parse_duration(text)? {
+        Duration::ZERO => Err("This cannot be switched off: give a time above zero.".to_owned()),
+        duration => Ok(duration),
+    })
+}
+
+/// A number of bytes.
+pub(super) fn size(value: &Value<'_>, range: RangeInclusive<u64>) -> Option<u64> {
+    value.parse("a size such as \"64KiB\"", |text| {
+        let size = parse_size(text)?;
+        if range.contains(&size) {
+            return Ok(size);
+        }
+        let (least, most) = (show_size(*range.start()), show_size(*range.end()));
+        Err(format!("Give a size from {least} to {most}."))
+    })
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let form = "A duration is a whole number with one of the units ms, s, m, h, d, such as \"5s\".";
+    let millis = parse(text, &TIMES).ok_or(form)?;
+    let duration = Duration::from_millis(millis);
+    if duration > DURATION_MAX {
+        return Err("Give at most 365d.".to_owned());
+    }
+    Ok(duration)
+}
+
+fn parse_size(text: &str) -> Result<u64, String> {
+    parse(text, &SIZES).ok_or_else(|| {
+        "A size is a whole number with one of the units B, KiB, MiB, GiB, TiB, such as \"64KiB\" \
+         (1 KiB is 1024 bytes)."
+            .to_owned()
+    })
+}
+
+/// The number times its unit; `None` if that is not what `text` is, or if it is too large.
+fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let (_, factor) = units.iter().find(|(name, _)| *name == unit.trim_start_matches(' '))?;
+    number.parse::<u64>().ok()?.checked_mul(*factor)
+}
+
+/// In the largest unit that gives a whole number.
+fn show_size(bytes: u64) -> String {
+    let (unit, factor) = SIZES
+        .iter()
+        .rev()
+        .find(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor))
+        .unwrap_or(&SIZES[0]);
+    format!("{}{unit}", bytes / factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_one_of_five_units() {
+        assert_eq!(parse_duration("250ms").unwrap(), Duration::from_millis(250));
+        assert_eq!(parse_duration("5s").unwrap(), Duration::from_secs(5));
+        assert_eq!(parse_duration("2m").unwrap(), Duration::from_secs(120));
+        assert_eq!(parse_duration("1h").unwrap(), Duration::from_secs(3_600));
+        assert_eq!(parse_duration("365d").unwrap(), DURATION_MAX);
+        assert_eq!(parse_duration("0s").unwrap(), Duration::ZERO);
+    }
+
+    #[test]
+    fn what_is_no_duration_is_refused() {
+        for text in ["", "5", "s", "-5s", "1.5s", "5 parsecs", "366d", "99999999999999999999s"] {
+            assert!(parse_duration(text).is_err(), "{text:?}");
+        }
+        assert!(parse_duration(&format!("{}d", u64::MAX)).is_err());
+    }
+
+    #[test]
+    fn sizes_are_powers_of_two_only() {
+        assert_eq!(parse_size("64KiB").unwrap(), 65_536);
+        assert_eq!(parse_size("50 MiB").unwrap(), 50 << 20);
+        assert_eq!(parse_size("0B").unwrap(), 0);
+        for text in ["64KB", "64k", "64", "KiB", "18446744073709551615KiB"] {
+            assert!(parse_size(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_size_is_shown_in_its_largest_whole_unit() {
+        assert_eq!(show_size(65_536), "64KiB");
+        assert_eq!(show_size(1), "1B");
+        assert_eq!(show_size(1 << 40), "1TiB");
+        assert_eq!(show_size(1_500), "1500B");
+        assert_eq!(show_size(0), "0B");
+    }
+}

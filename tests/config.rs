@@ -1,0 +1,96 @@
+//! Configuration files from disk: the examples load, and what is refused is refused in exactly
+//! the words of `tests/config/invalid/NAME.expected`.
+//!
+//! `BLESS=1 cargo test --test config` writes the `.expected` files anew; read them afterwards.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ringgate::config::{Loaded, Report, load};
+
+/// The only environment variables that the files see.
+fn env(name: &str) -> Option<String> {
+    match name {
+        "RINGGATE_TEST_HOST" => Some("models.internal".to_owned()),
+        "RINGGATE_TEST_BLOCK" => Some("10.1.0.0/8".to_owned()),
+        _ => None,
+    }
+}
+
+/// The TOML files of a directory of this repository, sorted by name.
+fn toml_files(directory: &str) -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
+    let entries = fs::read_dir(&directory).expect("the directory is part of the repository");
+    let mut files: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("the directory can be listed").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .collect();
+    files.sort();
+    assert!(!files.is_empty(), "no files in {}", directory.display());
+    files
+}
+
+fn load_well(path: &Path) -> Loaded {
+    load(path, &env).unwrap_or_else(|report| panic!("{report}"))
+}
+
+/// As people see it, with the file's name alone in place of its whole path.
+fn shown(report: &Report, path: &Path) -> String {
+    let name = path.file_name().expect("a file has a name").to_string_lossy();
+    let text = report.to_string().replace(&*path.to_string_lossy(), &name);
+    if text.is_empty() { text } else { text + "\n" }
+}
+
+/// Compares with the `.expected` file beside `path`, or writes it.
+fn mismatch(path: &Path, actual: &str) -> Option<String> {
+    let expected_path = path.with_extension("expected");
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(&expected_path, actual).expect("the expected file can be written");
+        return None;
+    }
+    let expected = fs::read_to_string(&expected_path).unwrap_or_default();
+    let name = expected_path.display();
+    (expected != actual).then(|| format!("--- {name}\n{expected}\n--- but it is\n{actual}"))
+}
+
+#[test]
+fn every_shipped_example_loads() {
+    for path in toml_files("config") {
+        load_well(&path);
+    }
+}
+
+#[test]
+fn the_starting_point_has_nothing_to_warn_of() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/ringgate.toml");
+    assert_eq!(load_well(&path).report.to_string(), "");
+}
+
+#[test]
+fn valid_files_load_with_exactly_the_expected_warnings() {
+    let mismatches: Vec<String> = toml_files("tests/config/valid")
+        .iter()
+        .filter_map(|path| mismatch(path, &shown(&load_well(path).report, path)))
+        .collect();
+    assert!(mismatches.is_empty(), "{}", mismatches.join("\n"));
+}
+
+#[test]
+fn invalid_files_are_refused_with_exactly_the_expected_message() {
+    let mismatches: Vec<String> = toml_files("tests/config/invalid")
+        .iter()
+        .filter_map(|path| match load(path, &env) {
+            Ok(_) => Some(format!("{} was accepted", path.display())),
+            Err(report) => mismatch(path, &shown(&report, path)),
+        })
+        .collect();
+    assert!(mismatches.is_empty(), "{}", mismatches.join("\n"));
+}
+
+#[test]
+fn a_missing_file_is_a_problem_without_a_place() {
+    let report = load(Path::new("/nonexistent/ringgate.toml"), &env).unwrap_err();
+    assert_eq!(report.problems.len(), 1);
+    assert_eq!(report.problems[0].place, None);
+    assert!(report.to_string().contains("Cannot read the file"));
+}
