@@ -53,6 +53,7 @@ pub struct Scanner {
     expect: Expect,
     token: Token,
     nesting: Nesting,
+    /// Ready for the next string whenever one ends.
     text: Text,
     /// The top-level member whose value is due or being read, if it is a watched one.
     member: Option<Member>,
@@ -168,52 +169,50 @@ impl Scanner {
     }
 
     fn scan(&mut self, piece: &[u8]) -> Result<(), JsonFault> {
-        let mut at = 0;
+        let mut at = self.resume(piece)?;
         while at < piece.len() {
-            at = match self.token {
-                Token::None => self.between(piece, at)?,
-                Token::Text(role) => self.text(piece, at, role)?,
-                Token::Number(number) => self.number(piece, at, number)?,
-                Token::Literal(rest) => self.literal(piece, at, rest)?,
-            };
+            at = self.between(piece, at)?;
         }
         Ok(())
     }
 
-    /// Reads white space and at most one byte that is a token or begins one.
+    /// Reads the rest of a token that the last piece cut.
+    fn resume(&mut self, piece: &[u8]) -> Result<usize, JsonFault> {
+        match self.token {
+            Token::None => Ok(0),
+            Token::Text(role) => self.text(piece, 0, role),
+            Token::Number(number) => self.number(piece, 0, number),
+            Token::Literal(rest) => self.literal(piece, 0, rest),
+        }
+    }
+
+    /// Reads white space and then one token, as far as the piece has it.
     fn between(&mut self, piece: &[u8], from: usize) -> Result<usize, JsonFault> {
         let blank = piece[from..].iter().take_while(|byte| is_white_space(**byte)).count();
         let at = from + blank;
         let Some(&byte) = piece.get(at) else { return Ok(at) };
         let offset = self.base + at;
         match (self.expect, byte) {
-            (Expect::Document, b'{') => self.open(Container::Object, offset)?,
-            (Expect::NameOrEnd | Expect::Name, b'"') => self.begin_name(offset),
-            (Expect::Colon, b':') => self.expect = Expect::Value,
-            (Expect::NameOrEnd, b'}') | (Expect::ValueOrEnd, b']') => self.close(offset + 1)?,
-            (Expect::Value | Expect::ValueOrEnd, _) => self.begin_value(byte, offset)?,
-            (Expect::CommaOrEnd, b',') => {
-                self.expect = match self.nesting.innermost() {
-                    Container::Object => Expect::Name,
-                    Container::Array => Expect::Value,
-                }
+            (Expect::ValueOrEnd, b']') | (Expect::NameOrEnd, b'}') => self.close(offset + 1)?,
+            (Expect::Value | Expect::ValueOrEnd, _) => return self.begin_value(piece, at),
+            (Expect::NameOrEnd | Expect::Name, b'"') => {
+                self.name_start = offset;
+                self.taken.clear();
+                return self.text(piece, at + 1, Role::Name);
             }
+            (Expect::Colon, b':') => self.expect = Expect::Value,
+            (Expect::CommaOrEnd, b',') => self.expect = self.nesting.innermost().after_comma(),
             (Expect::CommaOrEnd, b'}' | b']') if self.nesting.innermost().ends_with(byte) => {
                 self.close(offset + 1)?;
             }
+            (Expect::Document, b'{') => self.open(Container::Object, offset)?,
             _ => return Err(self.unexpected(byte, offset)),
         }
         Ok(at + 1)
     }
 
-    fn begin_name(&mut self, offset: usize) {
-        self.name_start = offset;
-        self.taken.clear();
-        self.text = Text::default();
-        self.token = Token::Text(Role::Name);
-    }
-
-    fn begin_value(&mut self, byte: u8, offset: usize) -> Result<(), JsonFault> {
+    fn begin_value(&mut self, piece: &[u8], at: usize) -> Result<usize, JsonFault> {
+        let (byte, offset) = (piece[at], self.base + at);
         let Some(kind) = ValueKind::of_first_byte(byte) else {
             return Err(self.unexpected(byte, offset));
         };
@@ -226,23 +225,19 @@ impl Scanner {
                 return Err(JsonFault { at: offset, problem });
             }
         }
-        match kind {
-            ValueKind::Object => return self.open(Container::Object, offset),
-            ValueKind::Array => return self.open(Container::Array, offset),
-            ValueKind::String => {
-                self.text = Text::default();
-                self.token = Token::Text(Role::Value);
-            }
-            ValueKind::Number => {
-                self.token = Token::Number(Number::begin(byte));
-                self.take_number(&[byte]);
-            }
-            ValueKind::True => self.token = Token::Literal(b"rue"),
-            ValueKind::False => self.token = Token::Literal(b"alse"),
-            ValueKind::Null => self.token = Token::Literal(b"ull"),
-        }
         self.expect = Expect::CommaOrEnd;
-        Ok(())
+        match kind {
+            ValueKind::Object => self.open(Container::Object, offset).map(|()| at + 1),
+            ValueKind::Array => self.open(Container::Array, offset).map(|()| at + 1),
+            ValueKind::String => self.text(piece, at + 1, Role::Value),
+            ValueKind::Number => {
+                self.take_number(&piece[at..=at]);
+                self.number(piece, at + 1, Number::begin(byte))
+            }
+            ValueKind::True => self.literal(piece, at + 1, b"rue"),
+            ValueKind::False => self.literal(piece, at + 1, b"alse"),
+            ValueKind::Null => self.literal(piece, at + 1, b"ull"),
+        }
     }
 
     fn open(&mut self, container: Container, offset: usize) -> Result<(), JsonFault> {
@@ -275,6 +270,7 @@ impl Scanner {
             _ => None,
         };
         let Some(end) = self.text.scan(piece, from, self.base, taken)? else {
+            self.token = Token::Text(role);
             return Ok(piece.len());
         };
         self.token = Token::None;
@@ -329,19 +325,20 @@ impl Scanner {
     fn literal(
         &mut self,
         piece: &[u8],
-        at: usize,
+        from: usize,
         rest: &'static [u8],
     ) -> Result<usize, JsonFault> {
-        match rest {
-            [due, rest @ ..] if piece[at] == *due => {
-                self.token = if rest.is_empty() { Token::None } else { Token::Literal(rest) };
-                if rest.is_empty() {
-                    self.end_value(self.base + at + 1)?;
-                }
-                Ok(at + 1)
-            }
-            _ => Err(self.unexpected(piece[at], self.base + at)),
+        let there = &piece[from..];
+        let same = there.iter().zip(rest).take_while(|(byte, due)| byte == due).count();
+        let at = from + same;
+        self.token = Token::Literal(&rest[same..]);
+        if same == rest.len() {
+            self.token = Token::None;
+            self.end_value(self.base + at)?;
+        } else if let Some(&byte) = piece.get(at) {
+            return Err(self.unexpected(byte, self.base + at));
         }
+        Ok(at)
     }
 
     /// Takes in a value that ends before `end`, if it is that of a watched member.

@@ -37,6 +37,10 @@ impl Member {
     /// The member of this name, escapes undone. The error is the member that a reader which
     /// ignores letter case would take it for; Go's encoding/json, in several model servers, is one.
     pub(super) fn named(name: &str) -> Result<Option<Self>, Self> {
+        // Most names end here: no watched one begins otherwise, in any spelling.
+        if !matches!(name.as_bytes().first(), Some(b'm' | b'M' | b's' | b'S' | 0x80..)) {
+            return Ok(None);
+        }
         match Self::ALL.into_iter().find(|member| is_same_folded(name, member.name())) {
             Some(member) if member.name() == name => Ok(Some(member)),
             Some(member) => Err(member),

@@ -1,5 +1,7 @@
 //! Which arrays and objects are open, one bit each.
 
+use super::Expect;
+
 /// Deepest nesting of arrays and objects, the top-level object included. serde_json stops one
 /// level earlier, Go's reader at 10,000; real calls stay below 30.
 pub const NESTING_MAX: u8 = 128;
@@ -15,6 +17,13 @@ impl Container {
         match self {
             Self::Array => byte == b']',
             Self::Object => byte == b'}',
+        }
+    }
+
+    pub(super) fn after_comma(self) -> Expect {
+        match self {
+            Self::Array => Expect::Value,
+            Self::Object => Expect::Name,
         }
     }
 }

@@ -41,8 +41,11 @@ impl Text {
         let mut at = from;
         loop {
             if let State::Plain = self.state {
-                let run = &piece[at..at + plain_run(&piece[at..])];
-                self.check_utf8(run, base + at, at + run.len() == piece.len())?;
+                let (length, is_ascii) = plain_run(&piece[at..]);
+                let run = &piece[at..at + length];
+                if !is_ascii || self.partial_bytes > 0 {
+                    self.check_utf8(run, base + at, at + length == piece.len())?;
+                }
                 take(&mut taken, run);
                 at += run.len();
             }
@@ -138,16 +141,18 @@ fn short_escape(byte: u8) -> Result<char, JsonProblem> {
     }
 }
 
-/// How many bytes come before the first quote, backslash or control character.
+/// How many bytes come before the first quote, backslash or control character, and whether all of
+/// them are ASCII.
 ///
 /// Eight bytes at a time. In each term, the lowest byte with its high bit set is the first match:
 /// a subtraction can only borrow from bytes above a match.
-fn plain_run(bytes: &[u8]) -> usize {
+fn plain_run(bytes: &[u8]) -> (usize, bool) {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH_BITS: u64 = 0x80 * ONES;
     const QUOTES: u64 = b'"' as u64 * ONES;
     const BACKSLASHES: u64 = b'\\' as u64 * ONES;
 
+    let mut any = 0;
     let (words, rest) = bytes.as_chunks::<8>();
     for (index, word) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*word);
@@ -156,11 +161,16 @@ fn plain_run(bytes: &[u8]) -> usize {
         let controls = word.wrapping_sub(0x20 * ONES) & !word;
         let found = (quotes | backslashes | controls) & HIGH_BITS;
         if found != 0 {
-            return index * 8 + found.trailing_zeros() as usize / 8;
+            let before_match = (found & found.wrapping_neg()) - 1;
+            any |= word & before_match;
+            return (index * 8 + found.trailing_zeros() as usize / 8, any & HIGH_BITS == 0);
         }
+        any |= word;
     }
     let ends = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1f);
-    bytes.len() - rest.len() + rest.iter().position(ends).unwrap_or(rest.len())
+    let length = rest.iter().position(ends).unwrap_or(rest.len());
+    let is_ascii = any & HIGH_BITS == 0 && rest[..length].is_ascii();
+    (bytes.len() - rest.len() + length, is_ascii)
 }
 
 fn take(taken: &mut Option<&mut Taken>, bytes: &[u8]) {
