@@ -5,6 +5,7 @@
 
 use super::call::{Dialect, NotACall, NotACallReason};
 use super::json::JsonFault;
+use super::multipart::{MultipartFault, MultipartProblem};
 use super::quote::push_quoted;
 
 /// What went wrong, as far as a client may know it.
@@ -173,6 +174,19 @@ impl From<&JsonFault> for ClientError {
     }
 }
 
+impl From<&MultipartFault> for ClientError {
+    fn from(fault: &MultipartFault) -> Self {
+        let (kind, message) = match fault.problem {
+            MultipartProblem::ContentType => (
+                ErrorKind::UnsupportedMediaType,
+                "The body must be multipart/form-data.".to_owned(),
+            ),
+            _ => (ErrorKind::BadRequest, format!("The form body is not valid {fault}.")),
+        };
+        Self { kind, message, param: fault.param() }
+    }
+}
+
 impl From<NotACall> for ClientError {
     fn from(refused: NotACall) -> Self {
         match refused.reason {
@@ -189,6 +203,7 @@ impl From<NotACall> for ClientError {
 
 #[cfg(test)]
 mod tests {
+    use super::super::json::Scanner;
     use super::*;
     use serde_json::{Value, json};
 
@@ -225,6 +240,19 @@ mod tests {
         });
         assert_eq!(body(&error, Dialect::Anthropic, Some("req-1")), expected);
         assert_eq!(body(&error, Dialect::Anthropic, None)["request_id"], Value::Null);
+    }
+
+    #[test]
+    fn a_fault_of_the_body_says_where_and_which_parameter() {
+        let mut scanner = Scanner::new();
+        let error = ClientError::from(&scanner.feed(b"{\"stream\":1}").unwrap_err());
+        let expected = "The JSON body is not valid at byte 10: \
+            `stream` must be a boolean or null, found a number.";
+        assert_eq!((error.kind, error.message.as_str()), (ErrorKind::BadRequest, expected));
+        assert_eq!(error.param, Some("stream"));
+
+        let fault = MultipartFault { at: 0, problem: MultipartProblem::ContentType };
+        assert_eq!(ClientError::from(&fault).kind, ErrorKind::UnsupportedMediaType);
     }
 
     #[test]

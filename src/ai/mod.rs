@@ -8,4 +8,8 @@
 pub mod call;
 pub mod error;
 pub mod json;
+pub mod models;
+pub mod multipart;
 pub mod quote;
+pub mod rewrite;
+pub mod stream;
