@@ -1,0 +1,327 @@
+//! Bodies on their way: received here, sent there, one piece at a time.
+//!
+//! Nothing is received before the last piece has been sent, so a slow receiver slows its sender
+//! by way of their sockets. Each received piece leaves at once.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use super::downstream::Waited;
+use super::error::ExchangeError;
+use super::exchange::Exchange;
+use super::forward::{Framing, Response};
+use super::framed::Framed;
+use super::input::Input;
+use super::settings::ClusterTimeouts;
+use super::upload::Upload;
+use crate::http::fault::ResponseFault;
+use crate::http::field_name::FieldName;
+use crate::http::h1::body::BodyDecoder;
+use crate::http::h1::request::HeadLimits;
+use crate::http::message::Version;
+use crate::http::span::Span;
+use crate::net::socket::Socket;
+use crate::runtime::buffers::{BUFFER_BYTES, Chunk};
+use crate::runtime::clock::Instant;
+
+/// A response head may be larger than a request head: servers send policies and cookies.
+const RESPONSE_LIMITS: HeadLimits = HeadLimits { bytes: 64 * 1024, fields: 256 };
+
+/// A response that has been passed on to its end.
+pub(super) struct Relayed {
+    /// Whether the upstream connection can carry another exchange.
+    pub(super) reusable: bool,
+}
+
+impl Exchange<'_> {
+    /// Relays the rest of the request and the whole response.
+    pub(super) async fn relay(
+        &mut self,
+        upstream: &Socket,
+        timeouts: &ClusterTimeouts,
+    ) -> Result<Relayed, ExchangeError> {
+        if self.body.is_ended() {
+            self.set_deadline(timeouts.first_byte);
+            return self.relay_response(upstream, timeouts, true).await;
+        }
+        // Rare and long: its state is not worth a place in every connection's task.
+        Box::pin(self.relay_both(upstream, timeouts)).await
+    }
+
+    /// Request body up and response down at the same time. The response may well come first, as
+    /// when a server refuses an upload.
+    async fn relay_both(
+        &mut self,
+        upstream: &Socket,
+        timeouts: &ClusterTimeouts,
+    ) -> Result<Relayed, ExchangeError> {
+        let link = Rc::clone(&self.downstream.link);
+        let upload = Upload::take_from(self, timeouts.idle);
+        // Until the request is sent, nobody owes an answer.
+        self.set_deadline(None);
+        let before_response = link.deadline.due();
+        let mut uploaded: Option<(Upload, Result<(), ExchangeError>)> = None;
+        let outcome = {
+            let mut uploading = pin!(upload.run(&link, upstream));
+            let mut downloading = pin!(self.relay_response(upstream, timeouts, false));
+            poll_fn(|cx| {
+                match &mut uploaded {
+                    None => {
+                        if let Poll::Ready((upload, outcome)) = uploading.as_mut().poll(cx) {
+                            let failed = outcome.is_err();
+                            uploaded = Some((upload, outcome));
+                            if failed {
+                                return Poll::Ready(None);
+                            }
+                            if link.deadline.due() == before_response {
+                                link.deadline.set(timeouts.first_byte);
+                            }
+                        }
+                    }
+                    Some((upload, _)) => {
+                        if upload.poll_gone(&link, cx).is_ready() {
+                            return Poll::Ready(Some(Err(ExchangeError::DownstreamGone)));
+                        }
+                    }
+                }
+                downloading.as_mut().poll(cx).map(Some)
+            })
+            .await
+        };
+        let upload_failure = match uploaded {
+            Some((upload, outcome)) => {
+                upload.give_back(self);
+                outcome.err()
+            }
+            // Dropped in its middle: what it had received is lost with it, and with that the
+            // place of the next request.
+            None => {
+                self.keep_alive = false;
+                None
+            }
+        };
+        match (outcome, upload_failure) {
+            (Some(relayed), _) => relayed.map(|relayed| Relayed {
+                reusable: relayed.reusable && self.body.is_ended(),
+            }),
+            (None, Some(failure)) => Err(failure),
+            (None, None) => Err(ExchangeError::UpstreamClosed),
+        }
+    }
+
+    /// `watch`: the whole request has been sent, so that an end of the client's stream means that
+    /// nobody waits for the response any more.
+    async fn relay_response(
+        &mut self,
+        upstream: &Socket,
+        timeouts: &ClusterTimeouts,
+        watch: bool,
+    ) -> Result<Relayed, ExchangeError> {
+        let mut received = Input::default();
+        self.read_response_head(upstream, &mut received, timeouts, watch).await?;
+        let arrived = self.downstream.worker.core.now();
+        let mut decoder = BodyDecoder::new(self.scratch.response.body);
+        let framing = self.write_response_head(&mut received, watch);
+        let mut head = std::mem::take(&mut self.scratch.out);
+        let mut first = true;
+        let mut full = false;
+        loop {
+            if !received.is_empty() || first {
+                full = received.bytes().len() >= BUFFER_BYTES / 2;
+                self.set_deadline(timeouts.idle);
+                self.pass_on(&head, &mut received, &mut decoder, framing).await?;
+            }
+            if std::mem::take(&mut first) {
+                head.clear();
+                self.scratch.out = std::mem::take(&mut head);
+                let sent = self.downstream.worker.core.precise_now();
+                self.record.overhead_ns += sent.nanos_since(arrived);
+            }
+            if decoder.is_ended() {
+                break;
+            }
+            self.set_deadline(timeouts.idle);
+            match self.downstream.wait_for(upstream, watch, !full).await {
+                Waited::Received(Some(chunk)) => received.push(chunk),
+                Waited::Received(None) => {
+                    decoder.at_eof().map_err(|_| ExchangeError::UpstreamCut)?;
+                    self.end_body(framing).await?;
+                    break;
+                }
+                Waited::Broken(_) => return Err(ExchangeError::UpstreamCut),
+                Waited::DownstreamGone => return Err(ExchangeError::DownstreamGone),
+                Waited::TimedOut => return Err(self.timed_out(ExchangeError::IdleTimeout)),
+            }
+        }
+        let reusable = self.scratch.response.keep_alive && received.is_empty();
+        Ok(Relayed { reusable })
+    }
+
+    /// Receives until the head of the final response is whole, passing interim ones on.
+    async fn read_response_head(
+        &mut self,
+        upstream: &Socket,
+        received: &mut Input,
+        timeouts: &ClusterTimeouts,
+        watch: bool,
+    ) -> Result<(), ExchangeError> {
+        let sent_at = self.downstream.worker.core.now();
+        let method = self.scratch.request.method;
+        loop {
+            while !self.scratch.response.parse(received.bytes(), &RESPONSE_LIMITS, method)? {
+                let chunk = self.more_of_head(upstream, received, watch).await?;
+                if self.record.first_byte_ns.is_none() {
+                    let waited = self.downstream.worker.core.now().nanos_since(sent_at);
+                    self.record.first_byte_ns = Some(waited);
+                }
+                received.push(chunk);
+            }
+            if self.scratch.response.status == 101 {
+                // No Upgrade was asked for: RFC 9110, 15.2.2.
+                return Err(ResponseFault::UnexpectedUpgrade.into());
+            }
+            if self.scratch.response.status >= 200 {
+                return Ok(());
+            }
+            self.set_deadline(timeouts.first_byte);
+            self.pass_interim_on(received).await?;
+        }
+    }
+
+    async fn more_of_head(
+        &mut self,
+        upstream: &Socket,
+        received: &Input,
+        watch: bool,
+    ) -> Result<Chunk, ExchangeError> {
+        match self.downstream.wait_for(upstream, watch, true).await {
+            Waited::Received(Some(chunk)) => Ok(chunk),
+            Waited::Received(None) | Waited::Broken(_) if received.is_empty() => {
+                Err(ExchangeError::UpstreamClosed)
+            }
+            Waited::Received(None) | Waited::Broken(_) => Err(ResponseFault::HeadIncomplete.into()),
+            Waited::DownstreamGone => Err(ExchangeError::DownstreamGone),
+            Waited::TimedOut => Err(self.timed_out(ExchangeError::FirstByteTimeout)),
+        }
+    }
+
+    /// 100 (Continue), 103 (Early Hints) and the like. Clients of HTTP/1.0 know none of them.
+    async fn pass_interim_on(&mut self, received: &mut Input) -> Result<(), ExchangeError> {
+        let Self { scratch, downstream, record, .. } = self;
+        if scratch.request.version == Version::Http11 {
+            scratch.out.clear();
+            let interim = Response {
+                bytes: received.bytes(),
+                head: &scratch.response,
+                framing: Framing::None,
+                version: Version::Http11,
+                keep_alive: true,
+                edits: Self::no_edits(),
+            };
+            interim.write_interim(&mut scratch.out);
+            let sending = downstream.link.send(&scratch.out);
+            sending.await.map_err(|error| downstream_error(&error))?;
+            record.bytes_out += scratch.out.len() as u64;
+        }
+        received.consume(scratch.response.len);
+        Ok(())
+    }
+
+    /// Writes the client's response head into `scratch.out`, and takes the upstream's off `received`.
+    fn write_response_head(&mut self, received: &mut Input, request_is_whole: bool) -> Framing {
+        let edits = Self::response_edits(&self.view, self.record.route);
+        let draining = self.downstream.worker.is_draining();
+        let Self { scratch, record, .. } = self;
+        let version = scratch.request.version;
+        let framing = Framing::of_response(&scratch.response, version);
+        self.keep_alive &= request_is_whole && framing != Framing::UntilClose && !draining;
+        scratch.out.clear();
+        let response = Response {
+            bytes: received.bytes(),
+            head: &scratch.response,
+            framing,
+            version,
+            keep_alive: self.keep_alive,
+            edits,
+        };
+        response.write(&mut scratch.out);
+        record.status = Some(scratch.response.status);
+        record.streamed = scratch.response.field(FieldName::ContentType).is_some_and(|field| {
+            let value = field.value.of(received.bytes());
+            let kind = b"text/event-stream";
+            value.len() >= kind.len() && value[..kind.len()].eq_ignore_ascii_case(kind)
+        });
+        record.cuts_by_close = framing == Framing::UntilClose;
+        received.consume(scratch.response.len);
+        framing
+    }
+
+    /// Sends `head` and the content at hand to the client.
+    async fn pass_on(
+        &mut self,
+        head: &[u8],
+        received: &mut Input,
+        decoder: &mut BodyDecoder,
+        framing: Framing,
+    ) -> Result<(), ExchangeError> {
+        let mut content: Vec<Span> = std::mem::take(&mut self.scratch.content);
+        content.clear();
+        let decoded = decoder.decode_response(received.bytes(), &mut content)?;
+        self.notice_event(received.bytes(), &content);
+        let framed = Framed {
+            head,
+            bytes: received.bytes(),
+            content: &content,
+            chunked: framing == Framing::Chunked,
+            ended: decoded.ended,
+            trailers: decoder.trailers(),
+        };
+        let sent = framed.send(&self.downstream.link.socket, &self.downstream.link.deadline).await;
+        self.record.bytes_out += sent.map_err(|error| downstream_error(&error))?;
+        self.scratch.content = content;
+        received.consume(decoded.consumed);
+        Ok(())
+    }
+
+    /// The upstream closed, which was the end of its body.
+    async fn end_body(&mut self, framing: Framing) -> Result<(), ExchangeError> {
+        if framing == Framing::Chunked {
+            let end = b"0\r\n\r\n";
+            let sending = self.downstream.link.send(end);
+            sending.await.map_err(|error| downstream_error(&error))?;
+            self.record.bytes_out += end.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// The time limit that comes first: this step's, or the whole exchange's.
+    pub(super) fn set_deadline(&self, timeout: Option<std::time::Duration>) {
+        let step = timeout.map(|timeout| self.downstream.worker.core.now() + timeout);
+        let due = match (step, self.total_until) {
+            (Some(step), Some(total)) => Some(step.min(total)),
+            (step, total) => step.or(total),
+        };
+        self.downstream.link.deadline.set_at(due);
+    }
+
+    /// Which limit has passed.
+    pub(super) fn timed_out(&self, step: ExchangeError) -> ExchangeError {
+        let now: Instant = self.downstream.worker.core.now();
+        if self.total_until.is_some_and(|until| until <= now) {
+            ExchangeError::TotalTimeout
+        } else {
+            step
+        }
+    }
+}
+
+/// A send to the client that failed.
+pub(super) fn downstream_error(error: &io::Error) -> ExchangeError {
+    match error.kind() {
+        io::ErrorKind::TimedOut => ExchangeError::DownstreamStalled,
+        _ => ExchangeError::DownstreamGone,
+    }
+}

@@ -1,0 +1,120 @@
+//! The part of a request body that comes after its head has been sent on.
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::downstream::Link;
+use super::error::ExchangeError;
+use super::exchange::Exchange;
+use super::framed::Framed;
+use super::input::Input;
+use crate::http::h1::body::BodyDecoder;
+use crate::http::refusal::Refusal;
+use crate::http::span::Span;
+use crate::net::socket::Socket;
+use crate::runtime::io::Deadline;
+
+/// What an exchange lends to its upload while the response may come at any moment.
+pub(super) struct Upload {
+    input: Input,
+    body: BodyDecoder,
+    content: Vec<Span>,
+    chunked: bool,
+    /// Content bytes that the body may still have.
+    allowance: u64,
+    received: u64,
+    deadline: Deadline,
+    /// Between two pieces from the client.
+    client_timeout: Option<Duration>,
+    /// For the upstream to take a piece.
+    upstream_timeout: Option<Duration>,
+}
+
+impl Upload {
+    pub(super) fn take_from(exchange: &mut Exchange<'_>, upstream_timeout: Option<Duration>) -> Self {
+        let listener = exchange.listener();
+        let client_timeout = listener.timeouts.request_body;
+        let allowance = exchange.body_allowance;
+        Self {
+            input: std::mem::take(&mut exchange.downstream.input),
+            body: std::mem::take(&mut exchange.body),
+            content: Vec::new(),
+            chunked: exchange.sends_chunked(),
+            allowance,
+            received: 0,
+            deadline: Deadline::new(&exchange.downstream.worker.core),
+            client_timeout,
+            upstream_timeout,
+        }
+    }
+
+    pub(super) fn give_back(self, exchange: &mut Exchange<'_>) {
+        exchange.downstream.input = self.input;
+        exchange.body = self.body;
+        exchange.body_allowance = self.allowance;
+        exchange.record.bytes_in += self.received;
+    }
+
+    /// Passes the body on to its end. When the upstream takes no more of it, the rest is left to
+    /// the client's side: a response may already be on its way.
+    pub(super) async fn run(
+        mut self,
+        link: &Link,
+        upstream: &Socket,
+    ) -> (Self, Result<(), ExchangeError>) {
+        let outcome = self.pass_on(link, upstream).await;
+        (self, outcome)
+    }
+
+    async fn pass_on(&mut self, link: &Link, upstream: &Socket) -> Result<(), ExchangeError> {
+        while !self.body.is_ended() {
+            if self.input.is_empty() {
+                self.receive(link).await?;
+            }
+            self.content.clear();
+            let decoded = self.body.decode_request(self.input.bytes(), &mut self.content)?;
+            let length: usize = self.content.iter().map(|span| span.len()).sum();
+            let left = self.allowance.checked_sub(length as u64);
+            self.allowance = left.ok_or(Refusal::BodyTooLarge)?;
+            let framed = Framed {
+                head: &[],
+                bytes: self.input.bytes(),
+                content: &self.content,
+                chunked: self.chunked,
+                ended: decoded.ended,
+                trailers: self.body.trailers(),
+            };
+            self.deadline.set(self.upstream_timeout);
+            if let Err(error) = framed.send(upstream, &self.deadline).await {
+                return match error.kind() {
+                    std::io::ErrorKind::TimedOut => Err(ExchangeError::IdleTimeout),
+                    _ => Ok(()),
+                };
+            }
+            self.received += decoded.consumed as u64;
+            self.input.consume(decoded.consumed);
+        }
+        Ok(())
+    }
+
+    async fn receive(&mut self, link: &Link) -> Result<(), ExchangeError> {
+        self.deadline.set(self.client_timeout);
+        match self.deadline.limit(|cx| link.socket.poll_recv(cx)).await {
+            Ok(Some(chunk)) => self.input.push(chunk),
+            Ok(None) => return Err(Refusal::BodyIncomplete.into()),
+            Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
+                return Err(Refusal::BodyTimeout.into());
+            }
+            Err(_) => return Err(Refusal::BodyIncomplete.into()),
+        }
+        Ok(())
+    }
+
+    /// As [`super::downstream::Downstream::poll_gone`], once the body has been passed on.
+    pub(super) fn poll_gone(&mut self, link: &Link, cx: &Context<'_>) -> Poll<()> {
+        if !self.body.is_ended() {
+            return Poll::Pending;
+        }
+        link.poll_gone(&mut self.input, cx)
+    }
+}
