@@ -1,1 +1,16 @@
+//! HTTP as bytes in, meaning out: no sockets, no clock, no allocation per message.
+//!
+//! A reader of one of these messages may not be left in doubt: what two readers could understand
+//! differently is refused, each kind for a [`refusal::Refusal`] of its own. What becomes of a
+//! message (routing, rewriting, relaying) is decided elsewhere.
 
+pub mod authority;
+pub mod date;
+pub mod field_name;
+pub mod fields;
+pub mod h1;
+pub mod message;
+pub mod refusal;
+pub mod span;
+mod syntax;
+pub mod target;

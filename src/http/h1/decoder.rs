@@ -1,0 +1,103 @@
+//! Bodies, taken off a connection: where the content is, and where the body ends.
+
+use super::chunked::ChunkReader;
+use crate::http::message::BodyLength;
+use crate::http::refusal::Refusal;
+use crate::http::span::Span;
+
+/// How many spans of content one call of [`BodyDecoder::decode`] adds at most, so that a body of
+/// one-byte chunks does not make the list grow to a multiple of the input.
+pub const SPANS_MAX: usize = 64;
+
+/// A reader of one body. It holds no content.
+#[derive(Debug)]
+pub struct BodyDecoder {
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// How many bytes are still to come.
+    Fixed(u64),
+    Chunked(ChunkReader),
+    UntilClose,
+}
+
+/// What one call of [`BodyDecoder::decode`] did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Decoded {
+    /// Bytes that belong to the body, content or not: to be counted from where the call began.
+    pub consumed: usize,
+    /// The body has ended, trailers included. What follows is another message.
+    pub ended: bool,
+}
+
+impl BodyDecoder {
+    pub fn new(length: BodyLength) -> Self {
+        let state = match length {
+            BodyLength::Empty => State::Fixed(0),
+            BodyLength::Fixed(bytes) => State::Fixed(bytes),
+            BodyLength::Chunked => State::Chunked(ChunkReader::default()),
+            BodyLength::UntilClose => State::UntilClose,
+        };
+        Self { state }
+    }
+
+    /// Reads from `input[from..]`, and adds what is content to `content`, none of it empty.
+    ///
+    /// If the body has not ended and not all of the input was consumed, there was more content
+    /// than [`SPANS_MAX`] spans: call again with the rest.
+    pub fn decode(
+        &mut self,
+        input: &[u8],
+        from: usize,
+        content: &mut Vec<Span>,
+    ) -> Result<Decoded, Refusal> {
+        let input = &input[..input.len().min(Span::END_MAX)];
+        let end = match &mut self.state {
+            State::Fixed(left) => {
+                let length = (*left).min(input.len().saturating_sub(from) as u64);
+                *left -= length;
+                push(content, from, from + length as usize)
+            }
+            State::UntilClose => push(content, from, input.len().max(from)),
+            State::Chunked(reader) => reader.decode(input, from, content)?,
+        };
+        Ok(Decoded { consumed: end - from, ended: self.is_ended() })
+    }
+
+    pub fn is_ended(&self) -> bool {
+        match &self.state {
+            State::Fixed(left) => *left == 0,
+            State::Chunked(reader) => reader.is_ended(),
+            State::UntilClose => false,
+        }
+    }
+
+    /// The sender has closed the connection. That ends a body that goes on until then; any other
+    /// was cut short unless it had ended.
+    pub fn at_eof(&mut self) -> Result<(), Refusal> {
+        if let State::UntilClose = self.state {
+            self.state = State::Fixed(0);
+        }
+        if self.is_ended() { Ok(()) } else { Err(Refusal::BodyIncomplete) }
+    }
+
+    /// Trailer lines that may be forwarded, each with its CRLF; none before the body has ended.
+    /// Left out are all fields that the engine knows by name: framing, routing, credentials and
+    /// what describes the content have no effect, or a dangerous one, behind a body.
+    pub fn trailers(&self) -> &[u8] {
+        match &self.state {
+            State::Chunked(reader) if reader.is_ended() => reader.trailers(),
+            _ => &[],
+        }
+    }
+}
+
+/// Returns `end`.
+fn push(content: &mut Vec<Span>, start: usize, end: usize) -> usize {
+    if start < end {
+        content.push(Span::new(start, end));
+    }
+    end
+}
