@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, Type};
@@ -84,7 +85,7 @@ impl Listener {
         Ok(Self { source: Source::new(core, fd)? })
     }
 
-    /// Accepts connections for ever. Only readiness is waited for, never an accept itself, so
+    /// Accepts connections for as long as `goes_on` says so. Only readiness is waited for, never an accept itself, so
     /// that nothing can be accepted after this future is dropped.
     ///
     /// # Errors
@@ -92,15 +93,20 @@ impl Listener {
     /// The listening socket is broken.
     pub async fn accept_each(
         &self,
-        mut each: impl FnMut(OwnedFd, Option<SocketAddr>),
+        goes_on: impl Fn() -> bool,
+        mut each: impl FnMut(OwnedFd, SocketAddr),
     ) -> io::Result<()> {
-        loop {
+        while goes_on() {
             yield_now().await;
             for _ in 0..ACCEPT_BURST {
                 match accept_now(&self.source) {
                     Ok((fd, peer)) => each(fd, peer),
                     Err(error) => match pause_after(&error) {
-                        Pause::Wait => poll_fn(|cx| self.source.poll_readable(cx)).await?,
+                        Pause::Wait => {
+                            if !self.wait_for_connection(&goes_on).await? {
+                                return Ok(());
+                            }
+                        }
                         Pause::Next => {}
                         Pause::Exhausted => {
                             tracing::warn!(%error, "cannot accept; raise LimitNOFILE or memory");
@@ -111,10 +117,20 @@ impl Listener {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// `false` when accepting is over; whoever ends it wakes every task.
+    async fn wait_for_connection(&self, goes_on: &impl Fn() -> bool) -> io::Result<bool> {
+        poll_fn(|cx| match goes_on() {
+            true => self.source.poll_readable(cx).map_ok(|()| true),
+            false => Poll::Ready(Ok(false)),
+        })
+        .await
     }
 
     /// Takes what is queued now, without waiting.
-    pub fn accept_queued(&self, mut each: impl FnMut(OwnedFd, Option<SocketAddr>)) {
+    pub fn accept_queued(&self, mut each: impl FnMut(OwnedFd, SocketAddr)) {
         while let Ok((fd, peer)) = accept_now(&self.source) {
             each(fd, peer);
         }

@@ -177,7 +177,7 @@ impl Socket {
 }
 
 /// Accepts one waiting connection; `WouldBlock` if there is none.
-pub(super) fn accept_now(listener: &Source) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+pub(super) fn accept_now(listener: &Source) -> io::Result<(OwnedFd, SocketAddr)> {
     listener.core().stats().syscalls.add(1);
     // SAFETY: socket2 passes a storage of the right size, which accept4 fills.
     let (fd, address) = unsafe {
@@ -187,5 +187,7 @@ pub(super) fn accept_now(listener: &Source) -> io::Result<(OwnedFd, Option<Socke
             if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(OwnedFd::from_raw_fd(fd)) }
         })?
     };
-    Ok((fd, address.as_socket()))
+    // Listening sockets are internet sockets (`bind`).
+    let peer = address.as_socket().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)));
+    Ok((fd, peer))
 }

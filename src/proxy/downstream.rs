@@ -1,7 +1,7 @@
 //! A client's connection: one exchange after the other, until one side has had enough.
 
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -13,6 +13,7 @@ use super::input::Input;
 use super::settings;
 use super::worker::{ListenerState, Ticket, Worker};
 use crate::net::socket::Socket;
+use crate::runtime::buffers::Chunk;
 use crate::runtime::io::Deadline;
 
 /// How long a connection that is closed with unread request bytes is read on, so that the reset
@@ -32,11 +33,17 @@ pub(super) enum After {
     Linger,
 }
 
+/// The client's socket and the time limit of what is being done on it.
+pub(super) struct Link {
+    pub(super) socket: Socket,
+    pub(super) deadline: Deadline,
+}
+
 /// A client's connection on its worker.
 pub(super) struct Downstream {
-    pub(super) socket: Socket,
+    /// Shared with the upload of a request body, which goes on while a response comes.
+    pub(super) link: Rc<Link>,
     pub(super) input: Input,
-    pub(super) deadline: Deadline,
     pub(super) worker: Rc<Worker>,
     pub(super) peer: SocketAddr,
     ticket: Ticket,
@@ -50,10 +57,11 @@ impl Downstream {
         peer: SocketAddr,
         ticket: Ticket,
     ) -> io::Result<Self> {
+        let socket = Socket::accepted(&worker.core, fd)?;
+        let link = Link { socket, deadline: Deadline::new(&worker.core) };
         Ok(Self {
-            socket: Socket::accepted(&worker.core, fd)?,
+            link: Rc::new(link),
             input: Input::default(),
-            deadline: Deadline::new(&worker.core),
             worker: Rc::clone(worker),
             peer,
             ticket,
@@ -83,17 +91,16 @@ impl Downstream {
         if !self.input.is_empty() {
             return true;
         }
-        self.deadline.set(self.idle_timeout());
+        self.link.deadline.set(self.idle_timeout());
         let worker = Rc::clone(&self.worker);
         let may_wait = !self.has_served;
-        let received = self
-            .deadline
-            .limit(|cx| match self.socket.poll_recv(cx) {
-                // News of a drain comes by waking every task.
-                Poll::Pending if worker.is_draining() && !may_wait => Poll::Ready(Ok(None)),
-                received => received,
-            })
-            .await;
+        let link = &self.link;
+        let received = link.deadline.limit(|cx| match link.socket.poll_recv(cx) {
+            // News of a drain comes by waking every task.
+            Poll::Pending if worker.is_draining() && !may_wait => Poll::Ready(Ok(None)),
+            received => received,
+        });
+        let received = received.await;
         match received {
             Ok(Some(chunk)) => {
                 self.input.push(chunk);
@@ -114,32 +121,17 @@ impl Downstream {
 
     /// Receives more of what the client sends, within the deadline; `false` at its end.
     pub(super) async fn receive(&mut self) -> io::Result<bool> {
-        let received = self.deadline.limit(|cx| self.socket.poll_recv(cx)).await?;
+        let link = &self.link;
+        let received = link.deadline.limit(|cx| link.socket.poll_recv(cx)).await?;
         Ok(received.map(|chunk| self.input.push(chunk)).is_some())
     }
 
-    /// Ready when the client has closed or broken the connection while it waits for a response.
-    ///
-    /// The receive that this leaves pending is the one that the next request needs anyway, so
-    /// watching costs nothing. A pipelined request is kept; behind it a close goes unnoticed.
-    pub(super) fn poll_gone(&mut self, cx: &Context<'_>) -> Poll<()> {
-        while self.input.is_empty() {
-            match self.socket.poll_recv_later(cx) {
-                Poll::Ready(Ok(Some(chunk))) => self.input.push(chunk),
-                Poll::Ready(Ok(None) | Err(_)) => return Poll::Ready(()),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-        Poll::Pending
-    }
-
     async fn linger(mut self) {
-        self.socket.finish_sending();
-        self.deadline.set(Some(LINGER_TIME));
-        let mut left = LINGER_BYTES;
-        let deadline = &self.deadline;
-        let socket = &self.socket;
         self.input.clear();
+        let Link { socket, deadline } = &*self.link;
+        socket.finish_sending();
+        deadline.set(Some(LINGER_TIME));
+        let mut left = LINGER_BYTES;
         while let Ok(Some(chunk)) = deadline.limit(|cx| socket.poll_recv(cx)).await {
             match left.checked_sub(chunk.len()) {
                 Some(rest) => left = rest,
@@ -155,10 +147,51 @@ impl Drop for Downstream {
     }
 }
 
-/// Waits for `socket`'s next bytes for as long as `downstream` stays, within its deadline.
+impl Link {
+    /// Sends the pieces to the client, and says how many bytes that were.
+    pub(super) async fn send(&self, pieces: &[&[u8]]) -> io::Result<u64> {
+        send_pieces(&self.socket, pieces, &self.deadline).await
+    }
+
+    /// Ready when the client has closed or broken the connection while it waits for a response.
+    ///
+    /// The receive that this leaves pending is the one that the next request needs anyway, so
+    /// watching costs nothing. A pipelined request is kept in `input`; behind it a close goes
+    /// unnoticed.
+    pub(super) fn poll_gone(&self, input: &mut Input, cx: &Context<'_>) -> Poll<()> {
+        while input.is_empty() {
+            match self.socket.poll_recv_later(cx) {
+                Poll::Ready(Ok(Some(chunk))) => input.push(chunk),
+                Poll::Ready(Ok(None) | Err(_)) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Pending
+    }
+}
+
+/// Pieces that one send of [`send_pieces`] takes.
+const PIECES_MAX: usize = 4;
+
+/// Sends up to [`PIECES_MAX`] pieces as one, and says how many bytes that were.
+pub(super) async fn send_pieces(
+    socket: &Socket,
+    pieces: &[&[u8]],
+    deadline: &Deadline,
+) -> io::Result<u64> {
+    let mut slices = [IoSlice::new(&[]); PIECES_MAX];
+    for (slice, piece) in slices.iter_mut().zip(pieces) {
+        *slice = IoSlice::new(piece);
+    }
+    socket.send_all(&mut slices, deadline).await?;
+    Ok(pieces.iter().map(|piece| piece.len() as u64).sum())
+}
+
+/// What came of waiting for an upstream.
 pub(super) enum Waited {
-    Received(Option<crate::runtime::buffers::Chunk>),
-    Broken(io::Error),
+    /// Bytes, or the end of the stream.
+    Received(Option<Chunk>),
+    Broken,
     DownstreamGone,
     TimedOut,
 }
@@ -167,18 +200,19 @@ impl Downstream {
     /// The next bytes of an upstream response. `watch`: the client has sent its whole request, so
     /// an end of its stream means that it has gone.
     pub(super) async fn wait_for(&mut self, upstream: &Socket, watch: bool, later: bool) -> Waited {
+        let Self { link, input, .. } = self;
         poll_fn(|cx| {
             let received =
                 if later { upstream.poll_recv_later(cx) } else { upstream.poll_recv(cx) };
             match received {
                 Poll::Ready(Ok(chunk)) => return Poll::Ready(Waited::Received(chunk)),
-                Poll::Ready(Err(error)) => return Poll::Ready(Waited::Broken(error)),
+                Poll::Ready(Err(_)) => return Poll::Ready(Waited::Broken),
                 Poll::Pending => {}
             }
-            if watch && self.poll_gone(cx).is_ready() {
+            if watch && link.poll_gone(input, cx).is_ready() {
                 return Poll::Ready(Waited::DownstreamGone);
             }
-            self.deadline.poll_passed(cx).map(|()| Waited::TimedOut)
+            link.deadline.poll_passed(cx).map(|()| Waited::TimedOut)
         })
         .await
     }

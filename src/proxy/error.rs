@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use crate::http::fault::ResponseFault;
-use crate::http::refusal::Refusal;
+use crate::http::refusal::{Refusal, ResponseFault};
 use crate::telemetry::record::Outcome;
 
 /// Whose fault it was decides the status, what the record says, and whether to try again.
@@ -39,9 +38,20 @@ pub(super) enum ExchangeError {
 #[derive(Debug)]
 pub(super) enum CallError {
     UnknownOperation,
-    UnknownModel { model: String, near: Vec<String> },
-    /// The body is not what the operation takes; the text says where and why.
-    Body(String),
+    UnknownModel {
+        model: String,
+        near: Vec<String>,
+    },
+    /// No endpoint of the model speaks the client's dialect.
+    NotServed,
+    WrongMethod {
+        allow: &'static str,
+    },
+    /// The body is not what the operation takes: where and why, and which parameter it is.
+    Body {
+        explanation: String,
+        param: Option<&'static str>,
+    },
     UnsupportedCoding,
 }
 
@@ -83,7 +93,7 @@ impl ExchangeError {
             Self::TotalTimeout => "The request took longer than it may.",
             Self::DownstreamGone | Self::DownstreamStalled => "The client went away.",
             Self::BodiesFull => "Too many request bodies are being held; try again shortly.",
-            Self::Call(_) => "The call cannot be carried out.",
+            Self::Call(call) => call.explanation(),
         }
     }
 
@@ -93,9 +103,8 @@ impl ExchangeError {
 
     pub(super) fn outcome(&self) -> Outcome {
         match self {
-            Self::Refused(Refusal::BodyTimeout | Refusal::HeadTimeout) | Self::DownstreamStalled => {
-                Outcome::DownstreamTimeout
-            }
+            Self::Refused(Refusal::BodyTimeout | Refusal::HeadTimeout)
+            | Self::DownstreamStalled => Outcome::DownstreamTimeout,
             Self::Refused(Refusal::BodyIncomplete | Refusal::HeadIncomplete)
             | Self::DownstreamGone => Outcome::DownstreamGone,
             Self::Refused(_) | Self::NoRoute | Self::BodiesFull | Self::Call(_) => Outcome::Refused,
@@ -131,6 +140,28 @@ impl ExchangeError {
         }
     }
 
+    /// Methods that a 405 names.
+    pub(super) fn allowed_methods(&self) -> &'static str {
+        match self {
+            Self::Call(CallError::WrongMethod { allow }) => allow,
+            _ => "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS",
+        }
+    }
+
+    /// Whether an endpoint is to blame.
+    pub(super) fn is_the_upstreams(&self) -> bool {
+        matches!(
+            self,
+            Self::ConnectFailed
+                | Self::ConnectTimeout
+                | Self::UpstreamClosed
+                | Self::FirstByteTimeout
+                | Self::UpstreamFault(_)
+                | Self::UpstreamCut
+                | Self::IdleTimeout
+        )
+    }
+
     /// Whether the endpoint cannot have acted on the request, or acting twice does no harm.
     ///
     /// `replayable`: the request can be sent again as it was. `idempotent`: RFC 9110, 9.2.2.
@@ -146,10 +177,22 @@ impl ExchangeError {
 }
 
 impl CallError {
+    fn explanation(&self) -> &str {
+        match self {
+            Self::UnknownOperation => "There is no such operation.",
+            Self::UnknownModel { .. } => "There is no such model.",
+            Self::NotServed => "The model is not served in this dialect.",
+            Self::WrongMethod { .. } => "The operation has another method.",
+            Self::Body { explanation, .. } => explanation,
+            Self::UnsupportedCoding => "The content coding of the body is not supported.",
+        }
+    }
+
     fn status(&self) -> u16 {
         match self {
-            Self::UnknownOperation | Self::UnknownModel { .. } => 404,
-            Self::Body(_) => 400,
+            Self::UnknownOperation | Self::UnknownModel { .. } | Self::NotServed => 404,
+            Self::WrongMethod { .. } => 405,
+            Self::Body { .. } => 400,
             Self::UnsupportedCoding => 415,
         }
     }
@@ -158,9 +201,17 @@ impl CallError {
         match self {
             Self::UnknownOperation => "unknown_operation",
             Self::UnknownModel { .. } => "unknown_model",
-            Self::Body(_) => "malformed_call",
+            Self::NotServed => "not_served",
+            Self::WrongMethod { .. } => "wrong_method",
+            Self::Body { .. } => "malformed_call",
             Self::UnsupportedCoding => "unsupported_coding",
         }
+    }
+}
+
+impl From<CallError> for ExchangeError {
+    fn from(error: CallError) -> Self {
+        Self::Call(error)
     }
 }
 

@@ -13,14 +13,18 @@ use super::record::Record;
 use super::route::Question;
 use super::scratch::Scratch;
 use super::settings::{Action, HeaderEdits, PrefixChange, Route, StaticResponse};
+use super::shared::Hold;
 use super::view::View;
+use crate::ai::call::Dialect;
+use crate::ai::stream::FirstEvent;
 use crate::http::authority::Authority;
 use crate::http::field_name::FieldName;
-use crate::http::h1::body::BodyDecoder;
-use crate::http::h1::request::HeadLimits;
+use crate::http::h1::{BodyDecoder, HeadLimits};
 use crate::http::message::{BodyLength, Version};
 use crate::http::refusal::Refusal;
+use crate::http::span::Span;
 use crate::http::target;
+use crate::runtime::clock::Instant;
 use crate::telemetry::access_log::Line;
 use crate::telemetry::record::Outcome;
 
@@ -33,8 +37,19 @@ pub(super) struct Exchange<'c> {
     pub(super) record: Record,
     /// How much of the request body is still to come.
     pub(super) body: BodyDecoder,
+    /// Content bytes that the body may still have.
+    pub(super) body_allowance: u64,
+    /// What a held body has taken from the instance's allowance.
+    pub(super) holds: Vec<Hold>,
+    /// The client has been told to go on with its body.
+    pub(super) continued: bool,
     /// Whether the connection is kept when all goes well.
     pub(super) keep_alive: bool,
+    /// Set on AI routes: errors are told in it.
+    pub(super) dialect: Option<Dialect>,
+    pub(super) first_event: FirstEvent,
+    /// When the whole exchange must have ended.
+    pub(super) total_until: Option<Instant>,
     /// Index of the connection's listener in this view's settings; the first one if it is gone.
     listener: usize,
     head_is_read: bool,
@@ -50,6 +65,12 @@ impl<'c> Exchange<'c> {
             scratch: worker.take_scratch(),
             record: Record::new(worker.core.now()),
             body: BodyDecoder::default(),
+            body_allowance: 0,
+            holds: Vec::new(),
+            continued: false,
+            dialect: None,
+            first_event: FirstEvent::default(),
+            total_until: None,
             keep_alive: listener.is_some(),
             listener: listener.map_or(0, |(index, _)| index),
             head_is_read: false,
@@ -78,7 +99,7 @@ impl<'c> Exchange<'c> {
         match &route.action {
             Action::Cluster(cluster) => self.proxy(view.cluster(*cluster), route).await,
             Action::Ops(_) => self.proxy(view.ops(), route).await,
-            Action::Ai => self.call(route).await,
+            Action::Ai => self.call().await,
             Action::Respond(response) => self.respond(response).await,
         }
     }
@@ -88,7 +109,7 @@ impl<'c> Exchange<'c> {
         let view = Rc::clone(&self.view);
         let listener = &view.snapshot.settings.listeners[self.listener];
         let limits = HeadLimits { bytes: listener.limits.head, fields: listener.limits.headers };
-        self.downstream.deadline.set(listener.timeouts.request_head);
+        self.downstream.link.deadline.set(listener.timeouts.request_head);
         while !self.scratch.request.parse(self.downstream.input.bytes(), &limits)? {
             match self.downstream.receive().await {
                 Ok(true) => {}
@@ -107,6 +128,7 @@ impl<'c> Exchange<'c> {
         self.record.bytes_in += len as u64;
         let request = &self.scratch.request;
         self.body = BodyDecoder::new(request.body);
+        self.body_allowance = listener.limits.body;
         self.keep_alive &= request.keep_alive && !self.downstream.worker.is_draining();
         match request.body {
             BodyLength::Fixed(length) if length > listener.limits.body => {
@@ -128,25 +150,21 @@ impl<'c> Exchange<'c> {
         host.clear();
         host.extend_from_slice(authority.map_or(&b""[..], |authority| authority.host));
         host.make_ascii_lowercase();
-        let question = Question {
-            listener: self.listener,
-            host,
-            path,
-            method: request.method_text.of(head),
-        };
-        let field = |name: &str| request.get(head, name).map(|field| field.value.of(head));
+        let question =
+            Question { listener: self.listener, host, path, method: request.method_text.of(head) };
+        let field = |name: &str| request.get(head, name);
         let found = view.snapshot.routes.find(&question, field);
         self.record.route = found;
         found.map(|index| view.snapshot.routes.get(index)).ok_or(ExchangeError::NoRoute)
     }
 
     async fn respond(&mut self, response: &StaticResponse) -> Result<Outcome, ExchangeError> {
-        let keep_alive = self.keeps_after_answer();
+        self.keep_alive &= self.keeps_after_answer();
         self.start_answer(response.status);
         for (name, value) in &response.headers {
             super::forward::write_field(&mut self.scratch.out, name, value.as_bytes());
         }
-        self.finish_answer(response.body.as_bytes(), keep_alive).await?;
+        self.finish_answer(response.body.as_bytes()).await?;
         Ok(Outcome::Answered)
     }
 
@@ -175,16 +193,32 @@ impl<'c> Exchange<'c> {
     }
 
     pub(super) fn response_edits<'v>(view: &'v View, route: Option<usize>) -> &'v HeaderEdits {
+        route.map_or(Self::no_edits(), |route| &view.snapshot.routes.get(route).response_headers)
+    }
+
+    pub(super) fn no_edits() -> &'static HeaderEdits {
         static NONE: HeaderEdits = HeaderEdits { set: Vec::new(), remove: Vec::new() };
-        route.map_or(&NONE, |route| &view.snapshot.routes.get(route).response_headers)
+        &NONE
+    }
+
+    /// Whether the request goes out in chunks.
+    pub(super) fn sends_chunked(&self) -> bool {
+        Framing::of_request(self.scratch.request.body) == Framing::Chunked
+    }
+
+    /// Notices the first event of a streamed answer to a call.
+    pub(super) fn notice_event(&mut self, bytes: &[u8], content: &[Span]) {
+        if !self.record.streamed || self.record.model.is_none() {
+            return;
+        }
+        if content.iter().any(|span| self.first_event.ends_in(span.of(bytes))) {
+            let now = self.downstream.worker.core.now();
+            self.record.first_event_ns = Some(now.nanos_since(self.record.began));
+        }
     }
 
     pub(super) fn listener(&self) -> &super::settings::Listener {
         &self.view.snapshot.settings.listeners[self.listener]
-    }
-
-    pub(super) fn client_version(&self) -> Version {
-        self.scratch.request.version
     }
 
     /// Whether a head was understood: without one nothing can be said about what follows.
@@ -193,7 +227,7 @@ impl<'c> Exchange<'c> {
     }
 
     /// The exchange went well: what becomes of the connection.
-    async fn after(&mut self) -> After {
+    pub(super) async fn after(&mut self) -> After {
         if !self.body.is_ended() && !self.discard_body().await {
             return After::Linger;
         }
@@ -236,12 +270,12 @@ impl<'c> Exchange<'c> {
                 series.time_to_first_event.record(first_event);
             }
         }
-        if !view.logs(record.route, outcome, worker) {
+        if !view.logs(record.route, outcome, worker.next_settled()) {
             return;
         }
         let bytes = if head_is_read { scratch.head.as_slice() } else { &[] };
         let request = &scratch.request;
-        let text = |span: crate::http::span::Span| if head_is_read { span.of(bytes) } else { b"" };
+        let text = |span: Span| if head_is_read { span.of(bytes) } else { b"" };
         let field = |known| {
             let field = if head_is_read { request.field(known) } else { None };
             field.map(|field| field.value.of(bytes))

@@ -5,8 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::settings::HeaderEdits;
 use crate::http::field_name::FieldName;
 use crate::http::fields::Field;
-use crate::http::h1::request::RequestHead;
-use crate::http::h1::response::ResponseHead;
+use crate::http::h1::{RequestHead, ResponseHead};
 use crate::http::message::{BodyLength, Version};
 
 /// How a body is framed on the connection that a head goes out on.
@@ -93,7 +92,7 @@ impl ClusterRequest<'_> {
         out.extend_from_slice(self.client.authority);
         out.extend_from_slice(b"\r\n");
         let trusted = self.client.trusted;
-        copy_fields(out, bytes, &head.fields, self.edits, |field| match field.known {
+        copy_fields(out, bytes, head.fields.as_slice(), self.edits, |field| match field.known {
             FieldName::Host
             | FieldName::ContentLength
             | FieldName::TransferEncoding
@@ -124,7 +123,7 @@ impl ClusterRequest<'_> {
     fn write_client(&self, out: &mut Vec<u8>) {
         let Client { peer, trusted, authority } = self.client;
         let said = |name| {
-            let values = self.head.fields.iter().filter(move |field| field.known == name);
+            let values = self.head.fields.all(name);
             values.map(|field| field.value.of(self.bytes)).filter(|_| trusted)
         };
         out.extend_from_slice(b"x-forwarded-for: ");
@@ -169,7 +168,7 @@ impl Response<'_> {
         out.extend_from_slice(head.reason.of(bytes));
         out.extend_from_slice(b"\r\n");
         let as_stated = self.framing == Framing::AsStated;
-        copy_fields(out, bytes, &head.fields, self.edits, |field| match field.known {
+        copy_fields(out, bytes, head.fields.as_slice(), self.edits, |field| match field.known {
             FieldName::ContentLength => as_stated,
             FieldName::TransferEncoding => false,
             _ => true,
@@ -188,7 +187,7 @@ impl Response<'_> {
         out.push(b' ');
         out.extend_from_slice(head.reason.of(bytes));
         out.extend_from_slice(b"\r\n");
-        copy_fields(out, bytes, &head.fields, self.edits, |field| {
+        copy_fields(out, bytes, head.fields.as_slice(), self.edits, |field| {
             !matches!(field.known, FieldName::ContentLength | FieldName::TransferEncoding)
         });
         out.extend_from_slice(b"\r\n");
@@ -218,9 +217,8 @@ pub(super) fn copy_fields(
     let edited = !edits.is_empty();
     let mut run: Option<(usize, usize)> = None;
     for field in fields {
-        let kept = !field.hop_by_hop
-            && keeps(field)
-            && !(edited && replaces(edits, field.name.of(bytes)));
+        let kept =
+            !field.hop_by_hop && keeps(field) && !(edited && replaces(edits, field.name.of(bytes)));
         if !kept {
             flush_run(out, bytes, run.take());
             continue;

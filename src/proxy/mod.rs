@@ -1,1 +1,29 @@
+//! The life of a request: from a client's connection to an endpoint's and back.
+//!
+//! In the order in which a request meets them: [`worker`] takes the connection, `downstream`
+//! reads heads from it, `exchange` goes through the phases, `route` decides, `attempt` picks and
+//! connects, `forward` writes heads, `relay` and `upload` move bodies, `answer` speaks for
+//! Ringgate itself, `record` is what remains.
+
+mod answer;
+mod attempt;
+mod call;
+mod date;
+mod downstream;
+mod error;
+mod exchange;
+mod forward;
+mod framed;
+mod input;
+mod pool;
+mod record;
+mod relay;
+mod request_id;
+mod route;
+mod scratch;
 pub mod settings;
+pub mod shared;
+pub mod snapshot;
+mod upload;
+mod view;
+pub mod worker;

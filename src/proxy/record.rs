@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::error::ExchangeError;
+use super::request_id::RequestId;
 use super::view::ClusterView;
 use crate::runtime::clock::Instant;
 use crate::telemetry::record::Outcome;
@@ -26,6 +27,9 @@ pub(super) struct Record {
     pub(super) attempts: u32,
     pub(super) reused: bool,
     pub(super) streamed: bool,
+    /// The client knows the end of the body by the end of the connection only.
+    pub(super) ends_by_close: bool,
+    pub(super) id: RequestId,
     pub(super) connect_ns: Option<u64>,
     pub(super) first_byte_ns: Option<u64>,
     pub(super) first_event_ns: Option<u64>,
@@ -49,6 +53,8 @@ impl Record {
             attempts: 0,
             reused: false,
             streamed: false,
+            ends_by_close: false,
+            id: RequestId::default(),
             connect_ns: None,
             first_byte_ns: None,
             first_event_ns: None,

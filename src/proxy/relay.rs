@@ -17,11 +17,10 @@ use super::framed::Framed;
 use super::input::Input;
 use super::settings::ClusterTimeouts;
 use super::upload::Upload;
-use crate::http::fault::ResponseFault;
 use crate::http::field_name::FieldName;
-use crate::http::h1::body::BodyDecoder;
-use crate::http::h1::request::HeadLimits;
+use crate::http::h1::{BodyDecoder, HeadLimits};
 use crate::http::message::Version;
+use crate::http::refusal::{Refusal, ResponseFault};
 use crate::http::span::Span;
 use crate::net::socket::Socket;
 use crate::runtime::buffers::{BUFFER_BYTES, Chunk};
@@ -104,9 +103,8 @@ impl Exchange<'_> {
             }
         };
         match (outcome, upload_failure) {
-            (Some(relayed), _) => relayed.map(|relayed| Relayed {
-                reusable: relayed.reusable && self.body.is_ended(),
-            }),
+            (Some(relayed), _) => relayed
+                .map(|relayed| Relayed { reusable: relayed.reusable && self.body.is_ended() }),
             (None, Some(failure)) => Err(failure),
             (None, None) => Err(ExchangeError::UpstreamClosed),
         }
@@ -129,7 +127,7 @@ impl Exchange<'_> {
         let mut first = true;
         let mut full = false;
         loop {
-            if !received.is_empty() || first {
+            if first || !received.is_empty() {
                 full = received.bytes().len() >= BUFFER_BYTES / 2;
                 self.set_deadline(timeouts.idle);
                 self.pass_on(&head, &mut received, &mut decoder, framing).await?;
@@ -143,6 +141,9 @@ impl Exchange<'_> {
             if decoder.is_ended() {
                 break;
             }
+            if !received.is_empty() {
+                continue;
+            }
             self.set_deadline(timeouts.idle);
             match self.downstream.wait_for(upstream, watch, !full).await {
                 Waited::Received(Some(chunk)) => received.push(chunk),
@@ -151,7 +152,7 @@ impl Exchange<'_> {
                     self.end_body(framing).await?;
                     break;
                 }
-                Waited::Broken(_) => return Err(ExchangeError::UpstreamCut),
+                Waited::Broken => return Err(ExchangeError::UpstreamCut),
                 Waited::DownstreamGone => return Err(ExchangeError::DownstreamGone),
                 Waited::TimedOut => return Err(self.timed_out(ExchangeError::IdleTimeout)),
             }
@@ -181,7 +182,7 @@ impl Exchange<'_> {
             }
             if self.scratch.response.status == 101 {
                 // No Upgrade was asked for: RFC 9110, 15.2.2.
-                return Err(ResponseFault::UnexpectedUpgrade.into());
+                return Err(ResponseFault(Refusal::SwitchUnasked).into());
             }
             if self.scratch.response.status >= 200 {
                 return Ok(());
@@ -199,10 +200,12 @@ impl Exchange<'_> {
     ) -> Result<Chunk, ExchangeError> {
         match self.downstream.wait_for(upstream, watch, true).await {
             Waited::Received(Some(chunk)) => Ok(chunk),
-            Waited::Received(None) | Waited::Broken(_) if received.is_empty() => {
+            Waited::Received(None) | Waited::Broken if received.is_empty() => {
                 Err(ExchangeError::UpstreamClosed)
             }
-            Waited::Received(None) | Waited::Broken(_) => Err(ResponseFault::HeadIncomplete.into()),
+            Waited::Received(None) | Waited::Broken => {
+                Err(ResponseFault(Refusal::HeadIncomplete).into())
+            }
             Waited::DownstreamGone => Err(ExchangeError::DownstreamGone),
             Waited::TimedOut => Err(self.timed_out(ExchangeError::FirstByteTimeout)),
         }
@@ -222,9 +225,8 @@ impl Exchange<'_> {
                 edits: Self::no_edits(),
             };
             interim.write_interim(&mut scratch.out);
-            let sending = downstream.link.send(&scratch.out);
-            sending.await.map_err(|error| downstream_error(&error))?;
-            record.bytes_out += scratch.out.len() as u64;
+            let sent = downstream.link.send(&[&scratch.out]).await;
+            record.bytes_out += sent.map_err(|error| downstream_error(&error))?;
         }
         received.consume(scratch.response.len);
         Ok(())
@@ -254,7 +256,7 @@ impl Exchange<'_> {
             let kind = b"text/event-stream";
             value.len() >= kind.len() && value[..kind.len()].eq_ignore_ascii_case(kind)
         });
-        record.cuts_by_close = framing == Framing::UntilClose;
+        record.ends_by_close = framing == Framing::UntilClose;
         received.consume(scratch.response.len);
         framing
     }
@@ -269,7 +271,9 @@ impl Exchange<'_> {
     ) -> Result<(), ExchangeError> {
         let mut content: Vec<Span> = std::mem::take(&mut self.scratch.content);
         content.clear();
-        let decoded = decoder.decode_response(received.bytes(), &mut content)?;
+        let decoded = decoder
+            .decode(received.bytes(), 0, &mut content)
+            .map_err(|finding| ResponseFault(finding))?;
         self.notice_event(received.bytes(), &content);
         let framed = Framed {
             head,
@@ -289,10 +293,8 @@ impl Exchange<'_> {
     /// The upstream closed, which was the end of its body.
     async fn end_body(&mut self, framing: Framing) -> Result<(), ExchangeError> {
         if framing == Framing::Chunked {
-            let end = b"0\r\n\r\n";
-            let sending = self.downstream.link.send(end);
-            sending.await.map_err(|error| downstream_error(&error))?;
-            self.record.bytes_out += end.len() as u64;
+            let sending = self.downstream.link.send(&[b"0\r\n\r\n"]);
+            self.record.bytes_out += sending.await.map_err(|error| downstream_error(&error))?;
         }
         Ok(())
     }

@@ -47,9 +47,7 @@ impl HostPattern {
     fn matches(&self, host: &[u8]) -> bool {
         match self {
             Self::Exact(wanted) => host == wanted.as_bytes(),
-            Self::Suffix(suffix) => {
-                host.len() > suffix.len() && host.ends_with(suffix.as_bytes())
-            }
+            Self::Suffix(suffix) => host.len() > suffix.len() && host.ends_with(suffix.as_bytes()),
         }
     }
 }

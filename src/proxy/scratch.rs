@@ -1,7 +1,6 @@
 //! The memory that one exchange works in, used again by later ones.
 
-use crate::http::h1::request::RequestHead;
-use crate::http::h1::response::ResponseHead;
+use crate::http::h1::{RequestHead, ResponseHead};
 use crate::http::span::Span;
 
 /// Buffers that grew beyond this are not kept.

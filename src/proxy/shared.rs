@@ -16,7 +16,7 @@ pub struct Shared {
     snapshot: ArcSwap<Snapshot>,
     /// The snapshot's generation, where a worker can look without touching a shared count.
     generation: AtomicU64,
-    endpoints: Mutex<HashMap<EndpointKey, Arc<EndpointState>>>,
+    endpoints: Endpoints,
     /// Bytes of request bodies held at this moment.
     buffered: AtomicU64,
     /// Connections by worker: who has fewest gets the next.
@@ -26,9 +26,11 @@ pub struct Shared {
     nonce: u64,
 }
 
+pub(super) type Endpoints = Mutex<HashMap<EndpointKey, Arc<EndpointState>>>;
+
 /// An endpoint keeps its state for as long as its cluster and address stay the same.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct EndpointKey {
+pub(super) struct EndpointKey {
     cluster: String,
     address: Address,
 }
@@ -90,6 +92,10 @@ impl EndpointState {
         self.peers.load_full()
     }
 
+    pub(super) fn has_peers(&self) -> bool {
+        self.peers.load().is_some()
+    }
+
     /// Where the next connection goes: several addresses take turns.
     pub fn next_peer(&self) -> Option<Peer> {
         let peers = self.peers.load();
@@ -102,7 +108,7 @@ impl EndpointState {
 impl Shared {
     /// `first` makes the first snapshot, with the endpoint states it asks for.
     pub fn new(workers: usize, nonce: u64, first: impl FnOnce(&Registry<'_>) -> Snapshot) -> Self {
-        let endpoints = Mutex::default();
+        let endpoints = Endpoints::default();
         let snapshot = first(&Registry(&endpoints));
         Self {
             generation: AtomicU64::new(snapshot.generation),
@@ -184,13 +190,19 @@ impl Shared {
 }
 
 /// Finds or makes endpoint states while a snapshot is built.
-pub struct Registry<'a>(&'a Mutex<HashMap<EndpointKey, Arc<EndpointState>>>);
+pub struct Registry<'a>(&'a Endpoints);
 
 impl Registry<'_> {
+    #[cfg(test)]
+    pub(super) fn for_tests(endpoints: &Endpoints) -> Registry<'_> {
+        Registry(endpoints)
+    }
+
     pub(super) fn endpoint(&self, cluster: &str, address: &Address) -> Arc<EndpointState> {
         let key = EndpointKey { cluster: cluster.to_owned(), address: address.clone() };
         let mut endpoints = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = endpoints.entry(key).or_insert_with_key(|key| Arc::new(EndpointState::new(key)));
+        let state =
+            endpoints.entry(key).or_insert_with_key(|key| Arc::new(EndpointState::new(key)));
         Arc::clone(state)
     }
 }
@@ -199,6 +211,12 @@ impl Registry<'_> {
 pub struct Hold {
     bytes: u64,
     shared: Arc<Shared>,
+}
+
+impl Hold {
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
 }
 
 impl Drop for Hold {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::route::RouteTable;
 use super::settings::{self, Settings};
@@ -19,8 +20,10 @@ pub struct Snapshot {
     pub(super) ops: Cluster,
     /// The path pattern of each route, for labels.
     pub(super) route_labels: Vec<Arc<str>>,
-    /// `/v1/models` in both dialects' order: the names as configured.
+    /// The names as configured, in file order.
     pub(super) model_names: Vec<String>,
+    /// When this process began to serve them, in seconds since 1970.
+    pub(super) created: u64,
 }
 
 /// A cluster with the states of its endpoints, in the order of the settings.
@@ -47,6 +50,7 @@ impl Snapshot {
         generation: u64,
         settings: Settings,
         ops: &str,
+        created: u64,
         registry: &Registry<'_>,
     ) -> Self {
         let mut models = HashMap::new();
@@ -64,6 +68,7 @@ impl Snapshot {
             route_labels: settings.routes.iter().map(|r| Arc::from(r.label().as_str())).collect(),
             model_names: settings.models.iter().map(|m| m.name.clone()).collect(),
             settings,
+            created,
         }
     }
 
@@ -78,10 +83,15 @@ impl Snapshot {
     /// Nothing configured at all, for tests.
     #[cfg(test)]
     pub(super) fn empty() -> Self {
-        let endpoints = std::sync::Mutex::default();
-        Self::compile(1, Settings::default(), "none", &Registry::for_tests(&endpoints))
+        let endpoints = super::shared::Endpoints::default();
+        let settings = crate::config::from_str("empty.toml", "", &|_| None);
+        let settings = settings.expect("an empty file is valid").settings;
+        Self::compile(1, settings, "none", 0, &Registry::for_tests(&endpoints))
     }
 }
+
+/// The admin server answers from memory; when it does not, the control thread is stuck.
+const OPS_TIMEOUT: Duration = Duration::from_secs(10);
 
 fn ops_cluster(name: &str) -> settings::Cluster {
     settings::Cluster {
@@ -91,6 +101,11 @@ fn ops_cluster(name: &str) -> settings::Cluster {
             weight: 1,
             provider: None,
         }],
-        timeouts: settings::ClusterTimeouts::default(),
+        timeouts: settings::ClusterTimeouts {
+            connect: Some(OPS_TIMEOUT),
+            first_byte: Some(OPS_TIMEOUT),
+            idle: Some(OPS_TIMEOUT),
+            total: None,
+        },
     }
 }

@@ -8,7 +8,7 @@ use super::error::ExchangeError;
 use super::exchange::Exchange;
 use super::framed::Framed;
 use super::input::Input;
-use crate::http::h1::body::BodyDecoder;
+use crate::http::h1::BodyDecoder;
 use crate::http::refusal::Refusal;
 use crate::http::span::Span;
 use crate::net::socket::Socket;
@@ -31,7 +31,10 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    pub(super) fn take_from(exchange: &mut Exchange<'_>, upstream_timeout: Option<Duration>) -> Self {
+    pub(super) fn take_from(
+        exchange: &mut Exchange<'_>,
+        upstream_timeout: Option<Duration>,
+    ) -> Self {
         let listener = exchange.listener();
         let client_timeout = listener.timeouts.request_body;
         let allowance = exchange.body_allowance;
@@ -72,7 +75,7 @@ impl Upload {
                 self.receive(link).await?;
             }
             self.content.clear();
-            let decoded = self.body.decode_request(self.input.bytes(), &mut self.content)?;
+            let decoded = self.body.decode(self.input.bytes(), 0, &mut self.content)?;
             let length: usize = self.content.iter().map(|span| span.len()).sum();
             let left = self.allowance.checked_sub(length as u64);
             self.allowance = left.ok_or(Refusal::BodyTooLarge)?;
@@ -86,9 +89,9 @@ impl Upload {
             };
             self.deadline.set(self.upstream_timeout);
             if let Err(error) = framed.send(upstream, &self.deadline).await {
-                return match error.kind() {
-                    std::io::ErrorKind::TimedOut => Err(ExchangeError::IdleTimeout),
-                    _ => Ok(()),
+                return match upstream_send_error(&error) {
+                    ExchangeError::UpstreamClosed => Ok(()),
+                    failure => Err(failure),
                 };
             }
             self.received += decoded.consumed as u64;
@@ -116,5 +119,13 @@ impl Upload {
             return Poll::Pending;
         }
         link.poll_gone(&mut self.input, cx)
+    }
+}
+
+/// A send to the upstream that failed.
+pub(super) fn upstream_send_error(error: &std::io::Error) -> ExchangeError {
+    match error.kind() {
+        std::io::ErrorKind::TimedOut => ExchangeError::IdleTimeout,
+        _ => ExchangeError::UpstreamClosed,
     }
 }

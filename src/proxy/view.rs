@@ -9,8 +9,12 @@ use super::pool::Pool;
 use super::settings::{self, Provider};
 use super::shared::EndpointState;
 use super::snapshot::{Cluster, Snapshot};
+use super::worker::ListenerState;
 use crate::policy::balance::RoundRobin;
-use crate::telemetry::worker::{AiSeries, RequestKey, RequestSeries, UpstreamSeries, WorkerMetrics};
+use crate::telemetry::record::Outcome;
+use crate::telemetry::worker::{
+    AiSeries, RequestKey, RequestSeries, UpstreamSeries, WorkerMetrics,
+};
 
 /// Held by every exchange from its first to its last byte.
 pub(super) struct View {
@@ -72,6 +76,24 @@ impl View {
             series: (0..=routes).map(|_| RefCell::default()).collect(),
             snapshot,
         }
+    }
+
+    /// The settings of a listener and their index; `None` once it is configured no more.
+    pub(super) fn listener(&self, state: &ListenerState) -> Option<(usize, &settings::Listener)> {
+        let listeners = self.snapshot.settings.listeners.iter().enumerate();
+        let mut same = listeners.filter(|(_, listener)| state.is_of(listener));
+        same.next()
+    }
+
+    /// Whether an exchange that ended so is written to the access log.
+    pub(super) fn logs(&self, route: Option<usize>, outcome: Outcome, number: u64) -> bool {
+        let Some(log) = &self.snapshot.settings.access_log else { return false };
+        if route.is_some_and(|route| !self.snapshot.routes.get(route).access_log) {
+            return false;
+        }
+        // Every so many of the successful ones, by their number: a share without dice.
+        let due = |n: u64| (n as f64 * log.sample) as u64;
+        !outcome.is_success() || log.sample >= 1.0 || due(number) != due(number + 1)
     }
 
     pub(super) fn cluster(&self, index: usize) -> &Rc<ClusterView> {
@@ -149,10 +171,17 @@ impl ClusterView {
     }
 
     /// The next endpoint that has an address and has not been tried.
-    pub(super) fn pick(&self, tried: &[usize]) -> Option<usize> {
+    pub(super) fn pick(
+        &self,
+        tried: &[usize],
+        fits: impl Fn(&EndpointView) -> bool,
+    ) -> Option<usize> {
         self.balance.borrow_mut().next(
             |index| self.endpoints[index].weight,
-            |index| !tried.contains(&index) && self.endpoints[index].state.peers().is_some(),
+            |index| {
+                let endpoint = &self.endpoints[index];
+                !tried.contains(&index) && endpoint.state.has_peers() && fits(endpoint)
+            },
         )
     }
 }

@@ -64,6 +64,12 @@ impl ListenerState {
         Arc::new(Self { name, bind, connections: AtomicUsize::new(0) })
     }
 
+    /// Whether these settings are of this listener: the same address, or the same name where
+    /// the kernel chose the port.
+    pub fn is_of(&self, settings: &super::settings::Listener) -> bool {
+        settings.bind == self.bind && (self.bind.port() != 0 || settings.name == self.name)
+    }
+
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
@@ -123,6 +129,7 @@ pub(super) struct Worker {
     spare: RefCell<Vec<Box<Scratch>>>,
     draining: Cell<bool>,
     requests: Cell<u64>,
+    settled: Cell<u64>,
 }
 
 /// Sets a worker up on its thread's loop.
@@ -145,6 +152,7 @@ pub fn prepare(core: &Rc<Core>, parts: Parts) {
         listeners: RefCell::default(),
         spare: RefCell::default(),
         requests: Cell::new(0),
+        settled: Cell::new(0),
     });
     core.spawn(read_mail(Rc::clone(&worker)));
     core.spawn(keep_house(worker));
@@ -201,6 +209,13 @@ impl Worker {
     pub(super) fn next_request(&self) -> u64 {
         let number = self.requests.get();
         self.requests.set(number + 1);
+        number
+    }
+
+    /// How many exchanges had been settled before this one.
+    pub(super) fn next_settled(&self) -> u64 {
+        let number = self.settled.get();
+        self.settled.set(number + 1);
         number
     }
 

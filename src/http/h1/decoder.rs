@@ -32,6 +32,13 @@ pub struct Decoded {
     pub ended: bool,
 }
 
+impl Default for BodyDecoder {
+    /// Of a body that is not there.
+    fn default() -> Self {
+        Self { state: State::Fixed(0) }
+    }
+}
+
 impl BodyDecoder {
     pub fn new(length: BodyLength) -> Self {
         let state = match length {
@@ -64,6 +71,14 @@ impl BodyDecoder {
             State::Chunked(reader) => reader.decode(input, from, content)?,
         };
         Ok(Decoded { consumed: end - from, ended: self.is_ended() })
+    }
+
+    /// How many bytes are still to come, where that is known.
+    pub fn left(&self) -> Option<u64> {
+        match &self.state {
+            State::Fixed(left) => Some(*left),
+            State::Chunked(_) | State::UntilClose => None,
+        }
     }
 
     pub fn is_ended(&self) -> bool {

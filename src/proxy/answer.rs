@@ -1,0 +1,255 @@
+//! Answers made here: fixed responses, lists, and what becomes of an exchange that failed.
+
+use super::downstream::After;
+use super::error::{CallError, ExchangeError};
+use super::exchange::Exchange;
+use super::forward::{write_connection, write_field, write_number, write_set};
+use super::relay::downstream_error;
+use super::request_id;
+use crate::ai::error::{ClientError, ErrorKind};
+use crate::http::field_name::FieldName;
+use crate::http::message::Method;
+use crate::http::refusal::Refusal;
+use crate::telemetry::record::Outcome;
+
+/// Of a request body that nobody wants, this much is read to keep the connection. Reading more
+/// costs more than a new connection would.
+const DISCARDED_MAX: u64 = 64 * 1024;
+
+impl Exchange<'_> {
+    /// Answers a request that could not be carried out, if an answer can still be given.
+    pub(super) async fn rescue(&mut self, error: ExchangeError) -> After {
+        self.count(&error);
+        if self.record.status.is_some() {
+            return self.cut();
+        }
+        if matches!(error.outcome(), Outcome::DownstreamGone) {
+            return After::Close;
+        }
+        // After a finding about framing nobody knows where the next request begins.
+        let certain = self.has_head()
+            && !matches!(&error, ExchangeError::Refused(refusal) if refusal.is_about_framing());
+        self.keep_alive &= certain && self.keeps_after_answer();
+        self.set_answer_deadline();
+        let body = self.error_body(&error);
+        self.start_answer(error.status());
+        let out = &mut self.scratch.out;
+        write_field(out, "content-type", body.content_type.as_bytes());
+        if let Some(pause) = error.retry_after() {
+            write_field(out, "retry-after", pause.as_secs().max(1).to_string().as_bytes());
+        }
+        if error.status() == 405 {
+            write_field(out, "allow", error.allowed_methods().as_bytes());
+        }
+        if self.finish_answer(&body.bytes).await.is_err() {
+            return After::Close;
+        }
+        match self.keep_alive {
+            true => self.after().await,
+            false => After::Linger,
+        }
+    }
+
+    fn count(&self, error: &ExchangeError) {
+        let metrics = &self.downstream.worker.metrics;
+        match error {
+            ExchangeError::Refused(refusal) => metrics.refused.inc(refusal.index()),
+            ExchangeError::UpstreamFault(fault) => metrics.upstream_faults.inc(fault.index()),
+            _ => {}
+        }
+    }
+
+    /// The response has begun and cannot be finished: the client must notice. With chunks or a
+    /// length it does; where the end of the connection is the end of the body, only a reset tells.
+    fn cut(&mut self) -> After {
+        if self.record.ends_by_close {
+            self.downstream.link.socket.reset_on_close();
+        }
+        After::Close
+    }
+
+    fn error_body(&mut self, error: &ExchangeError) -> Body {
+        let Some(dialect) = self.dialect else {
+            let text = format!("{}\n", error.explanation());
+            return Body { content_type: "text/plain; charset=utf-8", bytes: text.into_bytes() };
+        };
+        let mut id = [0; request_id::LENGTH];
+        let id = self.record.id.get_or_make(&self.downstream.worker, &mut id);
+        let id = std::str::from_utf8(id).ok();
+        let mut bytes = Vec::new();
+        client_error(error).write(dialect, id, &mut bytes);
+        Body { content_type: "application/json", bytes }
+    }
+
+    /// Writes the status line and the fields that every answer of ours has into `scratch.out`.
+    pub(super) fn start_answer(&mut self, status: u16) {
+        let worker = std::rc::Rc::clone(&self.downstream.worker);
+        let now = worker.core.unix_nanos(worker.core.now());
+        self.record.status = Some(status);
+        let said = match self.has_head() {
+            true => self.scratch.request.field(FieldName::XRequestId).copied(),
+            false => None,
+        };
+        let out = &mut self.scratch.out;
+        out.clear();
+        out.extend_from_slice(b"HTTP/1.1 ");
+        write_number(out, u64::from(status));
+        out.push(b' ');
+        out.extend_from_slice(reason(status).as_bytes());
+        out.extend_from_slice(b"\r\ndate: ");
+        out.extend_from_slice(worker.dates.borrow_mut().at(now));
+        out.extend_from_slice(b"\r\nx-request-id: ");
+        match said {
+            Some(field) => out.extend_from_slice(field.value.of(&self.scratch.head)),
+            None => {
+                let mut id = [0; request_id::LENGTH];
+                out.extend_from_slice(self.record.id.get_or_make(&worker, &mut id));
+            }
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Ends the head in `scratch.out` and sends it with the body.
+    pub(super) async fn finish_answer(&mut self, body: &[u8]) -> Result<(), ExchangeError> {
+        let view = std::rc::Rc::clone(&self.view);
+        let edits = Self::response_edits(&view, self.record.route);
+        let has_content = self.scratch.request.method != Method::Head || !self.has_head();
+        let out = &mut self.scratch.out;
+        out.extend_from_slice(b"content-length: ");
+        write_number(out, body.len() as u64);
+        out.extend_from_slice(b"\r\n");
+        write_connection(out, self.scratch.request.version, self.keep_alive);
+        write_set(out, edits);
+        out.extend_from_slice(b"\r\n");
+        let body = if has_content { body } else { b"" };
+        let Self { downstream, scratch, record, .. } = self;
+        let sent = downstream.link.send(&[&scratch.out, body]).await;
+        record.bytes_out += sent.map_err(|error| downstream_error(&error))?;
+        Ok(())
+    }
+
+    /// Whether the rest of the request can be read, so that the connection can be kept.
+    pub(super) fn keeps_after_answer(&self) -> bool {
+        // Who waits for 100 (Continue) will not send the body after another answer, and then
+        // again may: RFC 9110, 10.1.1. Only a close is certain.
+        let waits = self.scratch.request.expects_continue && !self.continued;
+        self.body.is_ended()
+            || (!waits && self.body.left().is_none_or(|left| left <= DISCARDED_MAX))
+    }
+
+    /// Reads the rest of the request body and forgets it. `false` if that takes too much.
+    pub(super) async fn discard_body(&mut self) -> bool {
+        self.set_answer_deadline();
+        let mut discarded = 0;
+        while !self.body.is_ended() {
+            if self.downstream.input.is_empty()
+                && !matches!(self.downstream.receive().await, Ok(true))
+            {
+                return false;
+            }
+            self.scratch.content.clear();
+            let input = self.downstream.input.bytes();
+            let Ok(decoded) = self.body.decode(input, 0, &mut self.scratch.content) else {
+                return false;
+            };
+            discarded += decoded.consumed as u64;
+            if discarded > DISCARDED_MAX {
+                return false;
+            }
+            self.downstream.input.consume(decoded.consumed);
+        }
+        self.record.bytes_in += discarded;
+        true
+    }
+
+    fn set_answer_deadline(&self) {
+        self.downstream.link.deadline.set(self.listener().timeouts.request_body);
+    }
+}
+
+struct Body {
+    content_type: &'static str,
+    bytes: Vec<u8>,
+}
+
+/// The error as an AI client is told.
+fn client_error(error: &ExchangeError) -> ClientError {
+    let kind = match error.status() {
+        404 => ErrorKind::NotFound,
+        405 => ErrorKind::MethodNotAllowed,
+        408 => ErrorKind::RequestTimeout,
+        413 => ErrorKind::TooLarge,
+        415 => ErrorKind::UnsupportedMediaType,
+        502 => ErrorKind::BadGateway,
+        503 => ErrorKind::Unavailable,
+        504 => ErrorKind::GatewayTimeout,
+        _ => ErrorKind::BadRequest,
+    };
+    match error {
+        ExchangeError::Call(CallError::UnknownModel { model, near }) => {
+            ClientError::unknown_model(model, near)
+        }
+        ExchangeError::Call(CallError::Body { explanation, param }) => {
+            ClientError { kind, message: explanation.clone(), param: *param }
+        }
+        _ => ClientError::new(kind, error.explanation()),
+    }
+}
+
+/// RFC 9110, 15; and what is registered beside it.
+fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        204 => "No Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        417 => "Expectation Failed",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        // A reason may be empty (RFC 9112, 4).
+        _ => "",
+    }
+}
+
+/// Findings after which the place of the next request is unknown.
+trait AboutFraming {
+    fn is_about_framing(&self) -> bool;
+}
+
+impl AboutFraming for Refusal {
+    fn is_about_framing(&self) -> bool {
+        // The body's length was known and it did not break a rule; only its owner was refused.
+        !matches!(
+            self,
+            Self::BodyTooLarge
+                | Self::PathEscapeInvalid
+                | Self::PathSlashEncoded
+                | Self::PathNulEncoded
+                | Self::PathBackslash
+                | Self::PathAboveRoot
+                | Self::PathDotParameter
+                | Self::PathInvalid
+        )
+    }
+}

@@ -1,0 +1,202 @@
+//! One try of an exchange on one endpoint, and whether there is another.
+
+use std::rc::Rc;
+
+use super::call::Call;
+use super::error::ExchangeError;
+use super::exchange::Exchange;
+use super::framed::Framed;
+use super::settings::{ClusterTimeouts, Route};
+use super::upload::upstream_send_error;
+use super::view::{ClusterView, EndpointView};
+use crate::http::refusal::Refusal;
+use crate::net::socket::Socket;
+use crate::telemetry::record::Outcome;
+
+/// Attempts of one exchange, the first one included.
+const ATTEMPTS_MAX: usize = 3;
+
+/// What is sent to the endpoint.
+#[derive(Clone, Copy)]
+pub(super) enum Outgoing<'a> {
+    /// The request as it came, by the rules of its route. Its body streams.
+    Request(&'a Route),
+    /// An AI call, whose body is held.
+    Call(&'a Call),
+}
+
+impl Outgoing<'_> {
+    /// Whether the endpoint understands it.
+    fn fits(self, endpoint: &EndpointView) -> bool {
+        match self {
+            Self::Request(_) => true,
+            Self::Call(call) => call.fits(endpoint),
+        }
+    }
+}
+
+impl Exchange<'_> {
+    /// Forwards the request to the cluster, and its response to the client.
+    pub(super) async fn proxy(
+        &mut self,
+        cluster: &Rc<ClusterView>,
+        route: &Route,
+    ) -> Result<Outcome, ExchangeError> {
+        self.attempts(cluster, Outgoing::Request(route)).await
+    }
+
+    pub(super) async fn attempts(
+        &mut self,
+        cluster: &Rc<ClusterView>,
+        outgoing: Outgoing<'_>,
+    ) -> Result<Outcome, ExchangeError> {
+        self.record.cluster = Some(Rc::clone(cluster));
+        self.total_until = cluster.timeouts.total.map(|total| self.record.began + total);
+        let mut failed = [usize::MAX; ATTEMPTS_MAX];
+        let mut failures = 0;
+        let mut failure = ExchangeError::NoEndpoint;
+        while failures < ATTEMPTS_MAX {
+            let picked = cluster.pick(&failed[..failures], |endpoint| outgoing.fits(endpoint));
+            let Some(index) = picked else { return Err(failure) };
+            match self.attempt(cluster, index, outgoing, failures > 0).await {
+                Ok(()) => return Ok(Outcome::Completed),
+                Err(error) if self.may_retry(&error, outgoing) => {
+                    self.downstream.worker.metrics.upstream_retries.inc();
+                    // An endpoint that refuses connections is not asked again; one whose idle
+                    // connection had died is as good as any.
+                    failed[failures] = if self.record.reused { usize::MAX } else { index };
+                    failures += 1;
+                    failure = error;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(failure)
+    }
+
+    fn may_retry(&self, error: &ExchangeError, outgoing: Outgoing<'_>) -> bool {
+        let replayable = match outgoing {
+            Outgoing::Call(_) => true,
+            Outgoing::Request(_) => self.scratch.request.body.is_empty(),
+        };
+        let idempotent = self.scratch.request.method.is_idempotent();
+        error.may_retry(replayable, idempotent, self.record.reused)
+    }
+
+    /// `fresh`: an idle connection has failed already, so the others may be as dead.
+    async fn attempt(
+        &mut self,
+        cluster: &ClusterView,
+        index: usize,
+        outgoing: Outgoing<'_>,
+        fresh: bool,
+    ) -> Result<(), ExchangeError> {
+        let endpoint = &cluster.endpoints[index];
+        let _in_flight = endpoint.begin();
+        endpoint.series.requests.inc();
+        self.record.endpoint = Some(index);
+        self.record.attempts += 1;
+        let outcome = self.try_on(endpoint, &cluster.timeouts, outgoing, fresh).await;
+        if matches!(&outcome, Err(error) if error.is_the_upstreams()) {
+            endpoint.series.failures.inc();
+        }
+        outcome
+    }
+
+    async fn try_on(
+        &mut self,
+        endpoint: &EndpointView,
+        timeouts: &ClusterTimeouts,
+        outgoing: Outgoing<'_>,
+        fresh: bool,
+    ) -> Result<(), ExchangeError> {
+        let core = Rc::clone(&self.downstream.worker.core);
+        let idle = if fresh { None } else { endpoint.pool.take() };
+        self.record.reused = idle.is_some();
+        let began = match idle {
+            Some(_) => core.now(),
+            None => core.precise_now(),
+        };
+        let upstream = match idle {
+            Some(socket) => {
+                self.downstream.worker.metrics.upstream_reused.inc();
+                socket
+            }
+            None => self.connect(endpoint, timeouts).await?,
+        };
+        let connected = if self.record.reused { began } else { core.precise_now() };
+        match outgoing {
+            Outgoing::Request(route) => {
+                self.write_cluster_request(route);
+                self.send_request(&upstream, timeouts).await?;
+            }
+            Outgoing::Call(call) => self.send_call(call, endpoint, &upstream, timeouts).await?,
+        }
+        self.record.overhead_ns += core.precise_now().nanos_since(connected);
+        let relayed = self.relay(&upstream, timeouts).await?;
+        if relayed.reusable {
+            endpoint.pool.put(upstream, core.now());
+        }
+        Ok(())
+    }
+
+    async fn connect(
+        &mut self,
+        endpoint: &EndpointView,
+        timeouts: &ClusterTimeouts,
+    ) -> Result<Socket, ExchangeError> {
+        let worker = Rc::clone(&self.downstream.worker);
+        let peer = endpoint.state.next_peer().ok_or(ExchangeError::NoEndpoint)?;
+        let began = worker.core.now();
+        self.set_deadline(timeouts.connect);
+        worker.metrics.upstream_connects.inc();
+        let connecting = Socket::connect(&worker.core, &peer, &self.downstream.link.deadline);
+        let connected = connecting.await;
+        let took = worker.core.precise_now().nanos_since(began);
+        match connected {
+            Ok(socket) => {
+                self.record.connect_ns = Some(took);
+                endpoint.series.connect.record(took);
+                Ok(socket)
+            }
+            Err(error) => {
+                worker.metrics.upstream_connect_failures.inc();
+                let timed_out = error.kind() == std::io::ErrorKind::TimedOut;
+                Err(match timed_out {
+                    true => self.timed_out(ExchangeError::ConnectTimeout),
+                    false => ExchangeError::ConnectFailed,
+                })
+            }
+        }
+    }
+
+    /// Sends the head in `scratch.out`, and behind it what is at hand of the body.
+    async fn send_request(
+        &mut self,
+        upstream: &Socket,
+        timeouts: &ClusterTimeouts,
+    ) -> Result<(), ExchangeError> {
+        self.set_deadline(timeouts.idle);
+        let chunked = self.sends_chunked();
+        let Self { downstream, scratch, body, record, .. } = self;
+        let input = downstream.input.bytes();
+        scratch.content.clear();
+        let decoded = body.decode(input, 0, &mut scratch.content)?;
+        let length: usize = scratch.content.iter().map(|span| span.len()).sum();
+        let left = self.body_allowance.checked_sub(length as u64);
+        self.body_allowance = left.ok_or(Refusal::BodyTooLarge)?;
+        let has_body = !scratch.request.body.is_empty();
+        let framed = Framed {
+            head: &scratch.out,
+            bytes: input,
+            content: &scratch.content,
+            chunked,
+            ended: decoded.ended && has_body,
+            trailers: body.trailers(),
+        };
+        let sent = framed.send(upstream, &downstream.link.deadline).await;
+        record.bytes_in += decoded.consumed as u64;
+        downstream.input.consume(decoded.consumed);
+        sent.map(drop).map_err(|error| upstream_send_error(&error))
+    }
+}

@@ -1,0 +1,341 @@
+//! AI calls: what is asked of which model, and how it goes on to an endpoint that serves it.
+
+use std::ops::Range;
+use std::rc::Rc;
+
+use super::attempt::Outgoing;
+use super::error::{CallError, ExchangeError};
+use super::exchange::Exchange;
+use super::forward::{copy_fields, write_field, write_number, write_set};
+use super::settings::{self, ClusterTimeouts, HeaderEdits, Provider};
+use super::upload::upstream_send_error;
+use super::view::EndpointView;
+use crate::ai::call::{BodyKind, Call as Understood, Dialect, NotACallReason, Operation};
+use crate::ai::json::JsonFault;
+use crate::ai::models::{self, Listed};
+use crate::ai::multipart::{Boundary, MultipartFault};
+use crate::ai::rewrite::Rename;
+use crate::ai::{json, multipart};
+use crate::http::field_name::FieldName;
+use crate::http::message::BodyLength;
+use crate::http::refusal::Refusal;
+use crate::nearest::nearest_few;
+use crate::net::socket::Socket;
+use crate::telemetry::record::Outcome;
+
+/// Names suggested when a model is unknown.
+const NEAR_NAMES: usize = 3;
+
+/// Held bodies grow in steps of this much, each taken from the instance's allowance.
+const HOLD_STEP: u64 = 64 * 1024;
+
+/// An AI call that has been understood.
+pub(super) struct Call {
+    /// What follows an endpoint's base URL.
+    path: &'static str,
+    kind: BodyKind,
+    /// What the endpoint must speak.
+    dialect: Dialect,
+    /// Where the model's name stands in the held body.
+    model_span: Range<usize>,
+}
+
+impl Call {
+    pub(super) fn fits(&self, endpoint: &EndpointView) -> bool {
+        endpoint.provider.as_ref().is_some_and(|provider| speaks(provider, self.dialect))
+    }
+}
+
+impl Exchange<'_> {
+    /// An exchange on an `ai` route.
+    pub(super) async fn call(&mut self) -> Result<Outcome, ExchangeError> {
+        self.dialect = Some(Dialect::OpenAi);
+        let view = Rc::clone(&self.view);
+        let path = std::mem::take(&mut self.scratch.path);
+        let method = self.scratch.request.method_text.of(&self.scratch.head);
+        let anthropic = self.scratch.request.get(&self.scratch.head, "anthropic-version").is_some();
+        let text = (std::str::from_utf8(method), std::str::from_utf8(&path));
+        let (Ok(method), Ok(path)) = text else {
+            return Err(ExchangeError::Call(CallError::UnknownOperation));
+        };
+        let understood = Understood::read(method, path, anthropic).map_err(|not_a_call| {
+            self.dialect = Some(not_a_call.dialect);
+            ExchangeError::Call(match not_a_call.reason {
+                NotACallReason::UnknownPath => CallError::UnknownOperation,
+                NotACallReason::WrongMethod { allow } => CallError::WrongMethod { allow },
+            })
+        })?;
+        self.dialect = Some(understood.dialect);
+        match understood.operation.upstream_path() {
+            None => self.tell_models(&understood).await,
+            Some(path) => {
+                let kind = understood.operation.body_kind();
+                let dialect = understood.operation.dialect();
+                self.hold_body().await?;
+                let (model_span, model) = self.understand(kind)?;
+                let call = Call { path, kind, dialect, model_span };
+                self.record.model = Some(model);
+                let cluster = view.cluster(view.snapshot.settings.models[model].cluster);
+                if !cluster.endpoints.iter().any(|endpoint| call.fits(endpoint)) {
+                    return Err(ExchangeError::Call(CallError::NotServed));
+                }
+                self.attempts(cluster, Outgoing::Call(&call)).await
+            }
+        }
+    }
+
+    /// Receives the whole body into `scratch.body`, within what the listener and the instance
+    /// allow. What it says further on may contradict what it said first, so nothing of it goes
+    /// on before all of it is there; and a retry sends it again.
+    async fn hold_body(&mut self) -> Result<(), ExchangeError> {
+        self.refuse_codings()?;
+        let worker = Rc::clone(&self.downstream.worker);
+        let limit = self.view.snapshot.settings.server.buffered;
+        let timeout = self.listener().timeouts.request_body;
+        self.scratch.body.clear();
+        if let BodyLength::Fixed(length) = self.scratch.request.body {
+            let hold = worker.shared.hold(length, limit).ok_or(ExchangeError::BodiesFull)?;
+            self.holds.push(hold);
+        }
+        let mut held = self.holds.iter().map(|hold| hold.bytes()).sum::<u64>();
+        self.continue_if_awaited().await?;
+        while !self.body.is_ended() {
+            if self.downstream.input.is_empty() {
+                self.downstream.link.deadline.set(timeout);
+                match self.downstream.receive().await {
+                    Ok(true) => {}
+                    Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
+                        return Err(Refusal::BodyTimeout.into());
+                    }
+                    Ok(false) | Err(_) => return Err(Refusal::BodyIncomplete.into()),
+                }
+            }
+            let Self { downstream, scratch, body, record, .. } = self;
+            let input = downstream.input.bytes();
+            scratch.content.clear();
+            let decoded = body.decode(input, 0, &mut scratch.content)?;
+            for span in &scratch.content {
+                scratch.body.extend_from_slice(span.of(input));
+            }
+            record.bytes_in += decoded.consumed as u64;
+            downstream.input.consume(decoded.consumed);
+            let length = self.scratch.body.len() as u64;
+            if length > self.listener().limits.body {
+                return Err(Refusal::BodyTooLarge.into());
+            }
+            while length > held {
+                let hold = worker.shared.hold(HOLD_STEP, limit).ok_or(ExchangeError::BodiesFull)?;
+                self.holds.push(hold);
+                held += HOLD_STEP;
+            }
+        }
+        Ok(())
+    }
+
+    /// The body is read here, so it has to be readable here.
+    fn refuse_codings(&self) -> Result<(), ExchangeError> {
+        let coding = self.scratch.request.field(FieldName::ContentEncoding);
+        let coding = coding.map_or(&b"identity"[..], |field| field.value.of(&self.scratch.head));
+        match coding.eq_ignore_ascii_case(b"identity") {
+            true => Ok(()),
+            false => Err(ExchangeError::Call(CallError::UnsupportedCoding)),
+        }
+    }
+
+    async fn continue_if_awaited(&mut self) -> Result<(), ExchangeError> {
+        let awaited = self.scratch.request.expects_continue && !self.body.is_ended();
+        if awaited && self.downstream.input.is_empty() {
+            let sending = self.downstream.link.send(&[b"HTTP/1.1 100 Continue\r\n\r\n"]);
+            self.record.bytes_out +=
+                sending.await.map_err(|error| super::relay::downstream_error(&error))?;
+        }
+        self.continued = true;
+        Ok(())
+    }
+
+    /// Where the held body names the model, and which of the configured ones that is.
+    fn understand(&self, kind: BodyKind) -> Result<(Range<usize>, usize), CallError> {
+        let body = &self.scratch.body;
+        if kind == BodyKind::Multipart {
+            let content_type = self.scratch.request.field(FieldName::ContentType);
+            let content_type = content_type.map_or(&b""[..], |f| f.value.of(&self.scratch.head));
+            let mut scanner = multipart::Scanner::new(&Boundary::of_content_type(content_type)?);
+            scanner.feed(body)?;
+            let said = scanner.finish()?;
+            return Ok((said.model_span.clone(), self.model(said.model)?));
+        }
+        let mut scanner = json::Scanner::new();
+        scanner.feed(body)?;
+        let said = scanner.finish()?;
+        Ok((said.model_span.clone(), self.model(said.model)?))
+    }
+
+    fn model(&self, name: &str) -> Result<usize, CallError> {
+        let models = &self.view.snapshot.models;
+        models.get(name).copied().ok_or_else(|| CallError::UnknownModel {
+            model: name.to_owned(),
+            near: nearest_few(name, models.keys().map(String::as_str), NEAR_NAMES)
+                .into_iter()
+                .map(str::to_owned)
+                .collect(),
+        })
+    }
+
+    /// Sends the call in the endpoint's terms: its path, its credential, its name of the model.
+    pub(super) async fn send_call(
+        &mut self,
+        call: &Call,
+        endpoint: &EndpointView,
+        upstream: &Socket,
+        timeouts: &ClusterTimeouts,
+    ) -> Result<(), ExchangeError> {
+        let Some(provider) = &endpoint.provider else { return Err(ExchangeError::NoEndpoint) };
+        let rename = provider.model.as_deref().map(|name| {
+            let span = call.model_span.clone();
+            match call.kind {
+                BodyKind::Multipart => Rename::in_multipart(span, name),
+                BodyKind::Json | BodyKind::None => Rename::in_json(span, name),
+            }
+        });
+        let length = self.scratch.body.len() as u64;
+        let length = rename.as_ref().map_or(length, |rename| rename.length(length));
+        self.set_deadline(timeouts.idle);
+        self.write_call_head(call, provider, length);
+        let Self { downstream, scratch, .. } = self;
+        let body = scratch.body.as_slice();
+        let pieces = match &rename {
+            Some(rename) => rename.pieces(0, body),
+            None => [body, b"", b""],
+        };
+        let pieces = [&scratch.out, pieces[0], pieces[1], pieces[2]];
+        let sent = super::downstream::send_pieces(upstream, &pieces, &downstream.link.deadline);
+        sent.await.map(drop).map_err(|error| upstream_send_error(&error))
+    }
+
+    fn write_call_head(&mut self, call: &Call, provider: &Provider, length: u64) {
+        let view = Rc::clone(&self.view);
+        let edits = match self.record.route {
+            Some(route) => &view.snapshot.routes.get(route).request_headers,
+            None => Self::no_edits(),
+        };
+        let Self { scratch, .. } = self;
+        let super::scratch::Scratch { head, request, out, .. } = &mut **scratch;
+        out.clear();
+        out.extend_from_slice(b"POST ");
+        out.extend_from_slice(provider.base_path.as_bytes());
+        out.extend_from_slice(call.path.as_bytes());
+        if let Some(query) = request.query {
+            out.push(b'?');
+            out.extend_from_slice(query.of(head));
+        }
+        out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
+        out.extend_from_slice(provider.authority.as_bytes());
+        out.extend_from_slice(b"\r\n");
+        let own = |name: &[u8]| sets(provider, name);
+        copy_fields(out, head, request.fields.as_slice(), edits, |field| {
+            !is_ours_to_say(field.known) && !own(field.name.of(head))
+        });
+        out.extend_from_slice(b"content-length: ");
+        write_number(out, length);
+        out.extend_from_slice(b"\r\naccept-encoding: identity\r\n");
+        write_set(out, &without(edits, provider));
+        for (name, value) in &provider.headers {
+            write_field(out, name, value.as_bytes());
+        }
+        if let Some(key) = &provider.api_key {
+            match provider.dialect {
+                settings::Dialect::OpenAi => {
+                    out.extend_from_slice(b"authorization: Bearer ");
+                    out.extend_from_slice(key.0.as_bytes());
+                    out.extend_from_slice(b"\r\n");
+                }
+                settings::Dialect::Anthropic => write_field(out, "x-api-key", key.0.as_bytes()),
+            }
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// The models that there are, or one of them.
+    async fn tell_models(&mut self, asked: &Understood<'_>) -> Result<Outcome, ExchangeError> {
+        let view = Rc::clone(&self.view);
+        let dialect = asked.dialect;
+        let created = view.snapshot.created;
+        let listed = |name| Listed { name, owned_by: "ringgate", created };
+        let mut body = Vec::new();
+        match &asked.operation {
+            Operation::Model(name) => {
+                let model = self.model(name)?;
+                models::write_one(dialect, listed(&view.snapshot.model_names[model]), &mut body);
+            }
+            _ => {
+                let names = view.snapshot.model_names.iter().map(String::as_str);
+                models::write_list(dialect, names.map(listed), &mut body);
+            }
+        }
+        self.keep_alive &= self.keeps_after_answer();
+        self.start_answer(200);
+        write_field(&mut self.scratch.out, "content-type", b"application/json");
+        self.finish_answer(&body).await?;
+        Ok(Outcome::Answered)
+    }
+}
+
+fn speaks(provider: &Provider, dialect: Dialect) -> bool {
+    matches!(
+        (provider.dialect, dialect),
+        (settings::Dialect::OpenAi, Dialect::OpenAi)
+            | (settings::Dialect::Anthropic, Dialect::Anthropic)
+    )
+}
+
+/// What a provider is never told by a client: whom it talks to, who the client is to us, where
+/// it comes from, and which coding it would take (the answer is read on its way).
+fn is_ours_to_say(name: FieldName) -> bool {
+    matches!(
+        name,
+        FieldName::Host
+            | FieldName::ContentLength
+            | FieldName::TransferEncoding
+            | FieldName::ContentEncoding
+            | FieldName::Expect
+            | FieldName::Trailer
+            | FieldName::AcceptEncoding
+            | FieldName::Authorization
+            | FieldName::XApiKey
+            | FieldName::ApiKey
+            | FieldName::XGoogApiKey
+            | FieldName::Cookie
+            | FieldName::Via
+            | FieldName::Forwarded
+            | FieldName::XForwardedFor
+            | FieldName::XForwardedProto
+            | FieldName::XForwardedHost
+            | FieldName::XForwardedPort
+            | FieldName::XForwardedPrefix
+            | FieldName::XForwardedServer
+            | FieldName::XRealIp
+    )
+}
+
+/// Whether the provider's own settings replace this field.
+fn sets(provider: &Provider, name: &[u8]) -> bool {
+    provider.headers.iter().any(|(set, _)| set.as_bytes().eq_ignore_ascii_case(name))
+}
+
+/// The route's edits, without what the endpoint's own headers say last.
+fn without(edits: &HeaderEdits, provider: &Provider) -> HeaderEdits {
+    let set = edits.set.iter().filter(|(name, _)| !sets(provider, name.as_bytes()));
+    HeaderEdits { set: set.cloned().collect(), remove: Vec::new() }
+}
+
+impl From<JsonFault> for CallError {
+    fn from(fault: JsonFault) -> Self {
+        Self::Body { explanation: fault.to_string(), param: fault.param() }
+    }
+}
+
+impl From<MultipartFault> for CallError {
+    fn from(fault: MultipartFault) -> Self {
+        Self::Body { explanation: fault.to_string(), param: fault.param() }
+    }
+}
