@@ -41,7 +41,8 @@ pub enum Body {
 
 impl Reply {
     pub fn to(request: &Request) -> Self {
-        let mut out = Vec::new();
+        // Most answers fit, so most need one allocation.
+        let mut out = Vec::with_capacity(1024);
         match &request.task {
             Task::Text(text) if text.stream => {
                 return Self::events(script(request, text), text.tokens);
