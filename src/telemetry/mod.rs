@@ -6,6 +6,7 @@
 
 pub mod access_log;
 pub mod counter;
+pub mod event_loop;
 mod exposition;
 pub mod histogram;
 pub mod log_queue;

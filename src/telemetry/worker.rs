@@ -5,10 +5,10 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::counter::{Counter, Labelled};
+use super::event_loop::LoopStats;
 use super::histogram::{CONNECT, FIRST_BYTE, Histogram, OVERHEAD, REQUEST_DURATION};
 
 /// Label sets of one kind that one worker keeps. Routes, models and endpoints come from the
@@ -37,17 +37,8 @@ pub struct WorkerMetrics {
     /// Closed at once because a limit was reached. In none of the above.
     pub connections_refused: Counter,
 
-    pub loop_turns: Counter,
-    /// Calls of `io_uring_enter`, or of `epoll_wait` under the other driver.
-    pub ring_enters: Counter,
-    /// Completions (CQEs) reaped; under epoll, events.
-    pub cqes: Counter,
-    /// System calls on the request path other than `ring_enters`.
-    pub syscalls: Counter,
-    /// Panics caught at the border of a task.
-    pub panics: Counter,
-    /// No buffer was left in the pool when one was wanted.
-    pub buffers_exhausted: Counter,
+    /// Shared with the runtime, which knows nothing else of this.
+    pub event_loop: Arc<LoopStats>,
 
     /// Exchanges begun.
     pub requests: Counter,
@@ -73,7 +64,6 @@ pub struct WorkerMetrics {
     /// Access log lines lost because the log thread was behind.
     pub access_log_dropped: Counter,
 
-    heartbeat_ns: AtomicU64,
     driver: Mutex<Driver>,
     requests_by: Series<RequestKey, RequestSeries>,
     upstreams_by: Series<(Arc<str>, Arc<str>), UpstreamSeries>,
@@ -104,12 +94,7 @@ impl WorkerMetrics {
             connections_received: Counter::default(),
             connections_closed: Counter::default(),
             connections_refused: Counter::default(),
-            loop_turns: Counter::default(),
-            ring_enters: Counter::default(),
-            cqes: Counter::default(),
-            syscalls: Counter::default(),
-            panics: Counter::default(),
-            buffers_exhausted: Counter::default(),
+            event_loop: Arc::default(),
             requests: Counter::default(),
             downstream_bytes_in: Counter::default(),
             downstream_bytes_out: Counter::default(),
@@ -121,22 +106,11 @@ impl WorkerMetrics {
             upstream_retries: Counter::default(),
             upstream_faults: Labelled::new(fault_labels),
             access_log_dropped: Counter::default(),
-            heartbeat_ns: AtomicU64::new(0),
             driver: Mutex::default(),
             requests_by: Series::default(),
             upstreams_by: Series::default(),
             models_by: Series::default(),
         }
-    }
-
-    /// Says that the worker is alive at `now_ns` of the monotonic clock.
-    pub fn beat(&self, now_ns: u64) {
-        self.heartbeat_ns.store(now_ns, Relaxed);
-    }
-
-    /// When the worker last said so; 0 before it has.
-    pub fn last_beat_ns(&self) -> u64 {
-        self.heartbeat_ns.load(Relaxed)
     }
 
     pub fn set_driver(&self, driver: Driver) {
