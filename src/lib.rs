@@ -28,3 +28,5 @@ pub mod control;
 pub mod admin;
 
 pub mod mock;
+
+pub mod cli;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `ringgate` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ringgate::cli::run()
+}

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockAddr, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
 
 use super::socket::accept_now;
 use crate::runtime::core::Core;
@@ -44,10 +44,11 @@ pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<OwnedFd>> {
         }
         socket.bind(&SockAddr::from(address))?;
         socket.listen(BACKLOG)?;
+        let socket = OwnedFd::from(socket);
         if address.port() == 0 {
             address = local_address(&socket)?;
         }
-        sockets.push(socket.into());
+        sockets.push(socket);
     }
     Ok(sockets)
 }
@@ -70,8 +71,9 @@ pub fn is_taken(address: SocketAddr) -> bool {
     attempt.is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
 }
 
-pub fn local_address(socket: &socket2::Socket) -> io::Result<SocketAddr> {
-    let address = socket.local_addr()?;
+/// The address that a listening socket has got.
+pub fn local_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
+    let address = SockRef::from(socket).local_addr()?;
     address.as_socket().ok_or_else(|| io::Error::other("a TCP socket has an internet address"))
 }
 

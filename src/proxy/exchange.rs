@@ -243,7 +243,7 @@ impl<'c> Exchange<'c> {
             true => Outcome::Shutdown,
             false => Outcome::Internal,
         });
-        let now = worker.core.now();
+        let now = worker.core.precise_now();
         let total_ns = now.nanos_since(record.began);
         metrics.downstream_bytes_in.add(record.bytes_in);
         metrics.downstream_bytes_out.add(record.bytes_out);

@@ -21,6 +21,8 @@ pub struct Shared {
     buffered: AtomicU64,
     /// Connections by worker: who has fewest gets the next.
     loads: Box<[AtomicUsize]>,
+    /// Which workers accept connections.
+    accepting: Box<[AtomicBool]>,
     draining: AtomicBool,
     /// Requests of this process are told apart from those of others by this.
     nonce: u64,
@@ -92,7 +94,8 @@ impl EndpointState {
         self.peers.load_full()
     }
 
-    pub(super) fn has_peers(&self) -> bool {
+    /// Whether it is known where to connect.
+    pub fn has_peers(&self) -> bool {
         self.peers.load().is_some()
     }
 
@@ -116,6 +119,7 @@ impl Shared {
             endpoints,
             buffered: AtomicU64::new(0),
             loads: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
+            accepting: (0..workers).map(|_| AtomicBool::new(false)).collect(),
             draining: AtomicBool::new(false),
             nonce,
         }
@@ -174,6 +178,20 @@ impl Shared {
 
     pub fn workers(&self) -> usize {
         self.loads.len()
+    }
+
+    /// Connections of all workers.
+    pub fn connections(&self) -> usize {
+        self.loads.iter().map(|load| load.load(Ordering::Relaxed)).sum()
+    }
+
+    /// How many workers accept connections.
+    pub fn accepting(&self) -> usize {
+        self.accepting.iter().filter(|accepts| accepts.load(Ordering::Relaxed)).count()
+    }
+
+    pub(crate) fn set_accepting(&self, worker: usize, accepts: bool) {
+        self.accepting[worker].store(accepts, Ordering::Relaxed);
     }
 
     pub fn is_draining(&self) -> bool {

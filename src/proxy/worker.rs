@@ -240,6 +240,7 @@ impl Worker {
             }
         };
         self.listeners.borrow_mut().push((Arc::clone(&state), Rc::clone(&listener)));
+        self.shared.set_accepting(self.index, true);
         let worker = Rc::clone(self);
         self.core.spawn(async move {
             let accepting = listener.accept_each(
@@ -313,6 +314,7 @@ impl Worker {
     /// new process, or to whoever connects until the end: main closes them last.
     fn drain(self: &Rc<Self>) {
         self.draining.set(true);
+        self.shared.set_accepting(self.index, false);
         let listeners = std::mem::take(&mut *self.listeners.borrow_mut());
         for (state, listener) in listeners {
             listener.accept_queued(|fd, peer| self.accept(fd, peer, &state));

@@ -75,8 +75,21 @@ impl Chosen {
         }
     }
 
-    pub fn is_io_uring(self) -> bool {
-        matches!(self.0, Kind::Uring(_))
+    /// `io_uring` or `epoll`.
+    pub fn short_name(self) -> &'static str {
+        match self.0 {
+            Kind::Uring(_) => "io_uring",
+            Kind::Epoll => "epoll",
+        }
+    }
+
+    /// The ring's flags, as io_uring_setup(2) names them.
+    pub fn flags(self) -> &'static str {
+        match self.0 {
+            Kind::Uring(Flags::DeferTaskrun) => "single_issuer,defer_taskrun",
+            Kind::Uring(Flags::CoopTaskrun) => "coop_taskrun",
+            Kind::Epoll => "",
+        }
     }
 
     /// A loop of this kind for the calling thread. The ring must be made where it is used.

@@ -281,15 +281,21 @@ fn write_worker_loops(page: &mut Exposition<'_>, workers: Workers<'_>) {
         family.series(&[("worker", &index), how[0], how[1]], 1);
     }
     let families: [WorkerFamily; 7] = [
-        ("ringgate_worker_loop_turns_total", "Turns of the event loop.", |w| w.event_loop.turns.get()),
+        ("ringgate_worker_loop_turns_total", "Turns of the event loop.", |w| {
+            w.event_loop.turns.get()
+        }),
         ("ringgate_worker_ring_enters_total", "Calls that submit and wait.", |w| {
             w.event_loop.enters.get()
         }),
-        ("ringgate_worker_cqes_total", "Completions reaped (epoll: events).", |w| w.event_loop.completions.get()),
+        ("ringgate_worker_cqes_total", "Completions reaped (epoll: events).", |w| {
+            w.event_loop.completions.get()
+        }),
         ("ringgate_worker_syscalls_total", "Other system calls on the request path.", |w| {
             w.event_loop.syscalls.get()
         }),
-        ("ringgate_worker_panics_total", "Panics caught at a task's border.", |w| w.event_loop.panics.get()),
+        ("ringgate_worker_panics_total", "Panics caught at a task's border.", |w| {
+            w.event_loop.panics.get()
+        }),
         ("ringgate_worker_buffers_exhausted_total", "Times the buffer pool was empty.", |w| {
             w.event_loop.buffers_exhausted.get()
         }),

@@ -1,0 +1,181 @@
+//! The workers of this process: started, told, watched, replaced.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::log_writer::LogWriter;
+use super::sockets::{Listening, Sockets};
+use crate::http::refusal::Refusal;
+use crate::proxy::shared::Shared;
+use crate::proxy::worker::{self, Message, Parts};
+use crate::runtime::mailbox::Mailbox;
+use crate::runtime::probe::Chosen;
+use crate::runtime::thread;
+use crate::telemetry::WorkerMetrics;
+
+/// Messages that may wait for one worker: connections handed over, mostly.
+const MAILBOX_CAPACITY: usize = 4096;
+
+/// A worker whose loop has not turned for this long is taken for dead. It turns at least five
+/// times a second by itself, and never waits for anything else.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+
+/// All workers, from start to end.
+pub struct Fleet {
+    chosen: Chosen,
+    shared: Arc<Shared>,
+    mailboxes: Arc<[Mailbox<Message>]>,
+    metrics: Vec<Arc<WorkerMetrics>>,
+    cpus: Vec<usize>,
+    watched: Vec<Watched>,
+}
+
+/// What is known of a worker's life.
+struct Watched {
+    thread: JoinHandle<io::Result<()>>,
+    turns: u64,
+    turned_at: Instant,
+}
+
+/// The metrics of `count` workers.
+pub fn metrics(count: usize) -> Vec<Arc<WorkerMetrics>> {
+    let labels = refusal_labels();
+    (0..count).map(|index| Arc::new(WorkerMetrics::new(index, labels, labels))).collect()
+}
+
+/// Refusals and response faults share their words.
+fn refusal_labels() -> &'static [&'static str] {
+    static LABELS: std::sync::OnceLock<Vec<&'static str>> = std::sync::OnceLock::new();
+    LABELS.get_or_init(|| Refusal::ALL.iter().map(|refusal| refusal.label()).collect())
+}
+
+impl Fleet {
+    /// Starts a worker for each of `metrics`, on the allowed CPUs in turn.
+    pub fn start(
+        chosen: Chosen,
+        shared: Arc<Shared>,
+        metrics: Vec<Arc<WorkerMetrics>>,
+        log: &LogWriter,
+    ) -> io::Result<Self> {
+        let mailboxes = metrics.iter().map(|_| Mailbox::new(MAILBOX_CAPACITY)).collect();
+        let cpus = thread::allowed_cpus();
+        let mut fleet = Self { chosen, shared, mailboxes, metrics, cpus, watched: Vec::new() };
+        for index in 0..fleet.metrics.len() {
+            let thread = fleet.start_worker(index, log)?;
+            fleet.watched.push(Watched { thread, turns: 0, turned_at: Instant::now() });
+        }
+        Ok(fleet)
+    }
+
+    fn start_worker(
+        &self,
+        index: usize,
+        log: &LogWriter,
+    ) -> io::Result<JoinHandle<io::Result<()>>> {
+        let metrics = &self.metrics[index];
+        let parts = Parts {
+            shared: Arc::clone(&self.shared),
+            metrics: Arc::clone(metrics),
+            mailboxes: Arc::clone(&self.mailboxes),
+            log: log.sink(Arc::clone(metrics)),
+        };
+        // More workers than CPUs share them; fewer leave some to others.
+        let cpu = self.cpus.get(index % self.cpus.len().max(1)).copied();
+        let stats = Arc::clone(&metrics.event_loop);
+        thread::start(index, cpu, self.chosen, stats, |core| worker::prepare(core, parts))
+    }
+
+    pub fn workers(&self) -> usize {
+        self.watched.len()
+    }
+
+    /// Has every worker accept on its socket of this listener.
+    pub fn listen(&self, listening: &Listening) -> io::Result<()> {
+        for worker in 0..self.workers() {
+            let socket = listening.socket_of(worker)?;
+            self.tell(worker, Message::Listen(Arc::clone(&listening.state), socket));
+        }
+        Ok(())
+    }
+
+    pub fn unlisten(&self, listening: &Listening) {
+        self.tell_all(|| Message::Unlisten(Arc::clone(&listening.state)));
+    }
+
+    pub fn tell_all(&self, message: impl Fn() -> Message) {
+        (0..self.workers()).for_each(|worker| self.tell(worker, message()));
+    }
+
+    fn tell(&self, worker: usize, message: Message) {
+        if self.mailboxes[worker].send(message).is_err() {
+            tracing::error!(worker, "a worker's mailbox is full: it has stopped reading");
+        }
+    }
+
+    /// Replaces workers that have ended or stopped turning. To be called once a second.
+    pub fn look_after(&mut self, sockets: &Sockets, log: &LogWriter) {
+        for index in 0..self.workers() {
+            let turns = self.metrics[index].event_loop.turns.get();
+            let watched = &mut self.watched[index];
+            if turns != watched.turns {
+                watched.turns = turns;
+                watched.turned_at = Instant::now();
+            }
+            let ended = watched.thread.is_finished();
+            if ended || watched.turned_at.elapsed() > SILENCE_MAX {
+                self.replace(index, ended, sockets, log);
+            }
+        }
+    }
+
+    fn replace(&mut self, index: usize, ended: bool, sockets: &Sockets, log: &LogWriter) {
+        let thread = match self.start_worker(index, log) {
+            Ok(thread) => thread,
+            Err(error) => {
+                tracing::error!(worker = index, %error, "cannot replace a worker; trying again");
+                return;
+            }
+        };
+        let watched = Watched { thread, turns: 0, turned_at: Instant::now() };
+        let dead = std::mem::replace(&mut self.watched[index], watched);
+        let cause = match (ended, ended.then(|| dead.thread.join())) {
+            (true, Some(Ok(Ok(())))) => "its loop ended".to_owned(),
+            (true, Some(Ok(Err(error)))) => error.to_string(),
+            (true, Some(Err(_))) => "it panicked outside of its tasks".to_owned(),
+            _ => format!("its loop has not turned for {} s", SILENCE_MAX.as_secs()),
+        };
+        tracing::error!(worker = index, cause, "replaced a worker");
+        for listening in sockets.iter() {
+            match listening.socket_of(index) {
+                Ok(socket) => {
+                    self.tell(index, Message::Listen(Arc::clone(&listening.state), socket))
+                }
+                Err(error) => tracing::error!(worker = index, %error, "cannot listen again"),
+            }
+        }
+    }
+
+    /// Workers whose loop has turned lately.
+    pub fn alive(&self) -> usize {
+        let alive = |w: &&Watched| !w.thread.is_finished() && w.turned_at.elapsed() < SILENCE_MAX;
+        self.watched.iter().filter(alive).count()
+    }
+
+    /// Ends all workers; those that do not end in time are left behind.
+    pub fn stop(self, patience: Duration) {
+        self.tell_all(|| Message::Stop);
+        let until = Instant::now() + patience;
+        for watched in self.watched {
+            while !watched.thread.is_finished() && Instant::now() < until {
+                std::thread::park_timeout(Duration::from_millis(1));
+            }
+            if watched.thread.is_finished()
+                && let Ok(Err(error)) = watched.thread.join()
+            {
+                tracing::error!(%error, "a worker ended with an error");
+            }
+        }
+    }
+}

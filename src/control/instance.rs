@@ -1,0 +1,73 @@
+//! The running gateway, as the admin server sees it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use crate::admin::Instance;
+use crate::proxy::shared::Shared;
+use crate::telemetry::{EndpointReport, LogEntries, WorkerMetrics};
+
+/// What the control thread keeps up to date for whoever asks.
+pub struct Gateway {
+    pub shared: Arc<Shared>,
+    pub metrics: Vec<Arc<WorkerMetrics>>,
+    pub log_entries: Arc<LogEntries>,
+    pub reload_failures: AtomicU64,
+    pub alive: AtomicUsize,
+    pub access_log_unwritten: AtomicU64,
+}
+
+impl Instance for Gateway {
+    fn workers(&self) -> Vec<Arc<WorkerMetrics>> {
+        self.metrics.clone()
+    }
+
+    fn workers_alive(&self) -> usize {
+        self.alive.load(Ordering::Relaxed)
+    }
+
+    fn workers_accepting(&self) -> usize {
+        self.shared.accepting()
+    }
+
+    fn is_draining(&self) -> bool {
+        self.shared.is_draining()
+    }
+
+    fn generation(&self) -> u64 {
+        self.shared.generation()
+    }
+
+    fn reload_failures(&self) -> u64 {
+        self.reload_failures.load(Ordering::Relaxed)
+    }
+
+    fn endpoints(&self) -> Vec<EndpointReport> {
+        let snapshot = self.shared.snapshot();
+        let report =
+            |(state, weight): (&Arc<crate::proxy::shared::EndpointState>, u32)| EndpointReport {
+                cluster: state.cluster.to_string(),
+                endpoint: state.label.to_string(),
+                up: weight > 0 && state.has_peers(),
+                in_flight: u64::from(state.in_flight.load(Ordering::Relaxed)),
+                weight,
+            };
+        snapshot.endpoints().map(report).collect()
+    }
+
+    fn service(&self) -> String {
+        self.shared.snapshot().settings.telemetry.service.clone()
+    }
+
+    fn tags(&self) -> Vec<(String, String)> {
+        self.shared.snapshot().settings.telemetry.tags.clone()
+    }
+
+    fn log_entries(&self) -> &LogEntries {
+        &self.log_entries
+    }
+
+    fn access_log_unwritten(&self) -> u64 {
+        self.access_log_unwritten.load(Ordering::Relaxed)
+    }
+}

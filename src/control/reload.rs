@@ -1,0 +1,78 @@
+//! A new configuration for the running gateway: all of it, or nothing.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::fleet::Fleet;
+use super::logging::Logging;
+use super::sockets::Sockets;
+use crate::config;
+use crate::proxy::settings::Settings;
+use crate::proxy::shared::Shared;
+use crate::proxy::snapshot::Snapshot;
+use crate::proxy::worker::Message;
+
+/// What the first snapshot and all later ones are compiled with.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The abstract socket of this process's admin server.
+    pub ops: String,
+    /// When the process started, in seconds since 1970.
+    pub started: u64,
+}
+
+/// Reads the file and puts it in force.
+///
+/// # Errors
+///
+/// Why not, in the words of `ringgate check`. Nothing has changed then.
+pub fn reload(
+    path: &Path,
+    shared: &Arc<Shared>,
+    sockets: &mut Sockets,
+    fleet: &Fleet,
+    logging: &Logging,
+    origin: &Origin,
+) -> Result<Arc<Snapshot>, String> {
+    let env = |name: &str| std::env::var(name).ok();
+    let loaded = config::load(path, &env).map_err(|report| report.to_string())?;
+    let settings = loaded.settings;
+    if !loaded.report.warnings.is_empty() {
+        tracing::warn!("{}", loaded.report);
+    }
+    let opened = sockets.open_missing(&settings.listeners).map_err(|errors| {
+        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        lines.join("\n")
+    })?;
+    let before = shared.snapshot();
+    warn_of_what_stays(&before.settings, &settings);
+    logging.apply(&settings.log);
+    for listening in &opened {
+        fleet.listen(listening).map_err(|error| error.to_string())?;
+    }
+    let generation = before.generation + 1;
+    let wanted = settings.listeners.clone();
+    shared.publish(|registry| {
+        Snapshot::compile(generation, settings, &origin.ops, origin.started, registry)
+    });
+    for gone in sockets.adopt(opened, &wanted) {
+        fleet.unlisten(&gone);
+    }
+    fleet.tell_all(|| Message::Reload);
+    Ok(shared.snapshot())
+}
+
+fn warn_of_what_stays(before: &Settings, after: &Settings) {
+    let stays = |what: &str| {
+        tracing::warn!("{what} has changed in the file; it stays as it is until a restart");
+    };
+    if before.server.workers != after.server.workers {
+        stays("server.workers");
+    }
+    if before.server.io != after.server.io {
+        stays("server.io");
+    }
+    if before.log.format != after.log.format {
+        stays("log.format");
+    }
+}
