@@ -1,0 +1,66 @@
+"""A private network for the bench, and the certainty that nothing outlives it.
+
+The bench runs itself again inside new network and process namespaces. The network namespace
+has its own loopback, ports and TCP settings: a machine whose default congestion control is bbr
+paces loopback and distorts every figure. The process namespace ends all programs of the bench
+with its first process, even if that one is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+INSIDE = "RINGGATE_BENCH_INSIDE"
+PATIENCE_SECONDS = 15
+# For 8,000 idle connections through a gateway that keeps two descriptors ready for each.
+DESCRIPTORS_MIN = 20000
+
+TCP_SETTINGS = {
+    "tcp_congestion_control": "reno",
+    # Clients that close make a connection per request: they need ports, and need them again.
+    "ip_local_port_range": "20000 65535",
+    "tcp_tw_reuse": "1",
+}
+
+
+def is_inside() -> bool:
+    """Whether this process is the one that runs in the namespaces."""
+    return INSIDE in os.environ
+
+
+def run_inside() -> int:
+    """Runs this program with the same arguments inside; returns its exit code."""
+    unshare = ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    if os.geteuid() != 0:
+        unshare.append("--map-root-user")
+    command = [*unshare, sys.executable, *sys.argv]
+    inside = subprocess.Popen(command, env={**os.environ, INSIDE: "1"})
+    try:
+        return inside.wait()
+    except KeyboardInterrupt:
+        # The terminal has told the inner process as well: it writes what it has.
+        return inside.wait(PATIENCE_SECONDS)
+    finally:
+        inside.kill()
+        inside.wait()
+
+
+def prepare() -> None:
+    """Makes the namespace usable: loopback, TCP settings, enough descriptors."""
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    for name, value in TCP_SETTINGS.items():
+        Path("/proc/sys/net/ipv4", name).write_text(value)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < DESCRIPTORS_MIN:
+        sys.exit(f"bench needs {DESCRIPTORS_MIN} descriptors, and may have {hard}: ulimit -Hn")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def end_on_sigterm() -> None:
+    """Makes TERM unwind the stack like Ctrl-C, so that programs are ended and files written."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
