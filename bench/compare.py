@@ -19,22 +19,25 @@ import namespace
 import report
 from measure import Plan, Result, run
 from peers import PEERS
-from scenarios import SCENARIOS, Kind, named
+from scenarios import SCENARIOS, named
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
+
+# Above this, somebody else is working on the two CPUs.
+BUSY_LOAD_AVERAGE = 0.5
 
 
 def main() -> int:
     options = parse_options()
     machine.search_sbin()
+    namespace.end_on_sigterm()
     if not namespace.is_inside():
         if (os.cpu_count() or 1) < 2:
             sys.exit("bench needs two CPUs: one for the program under test, one for the load")
         machine.install(installable(options.candidates))
         machine.build(ROOT, with_ringgate=wants_ringgate_built(options))
         return namespace.run_inside()
-    namespace.end_on_sigterm()
     namespace.prepare()
     return compare(options)
 
@@ -80,6 +83,8 @@ def compare(options: argparse.Namespace) -> int:
     programs = {"ringgate": str((options.binary or built / "ringgate").resolve())}
     about = machine.describe(ROOT, programs, options.candidates)
     about |= {"rounds": options.rounds, "seconds": options.seconds}
+    if about["load_average"][0] > BUSY_LOAD_AVERAGE:
+        print(f"the machine is busy (load {about['load_average'][0]:.2f}): figures will be rough")
     results: dict[str, Result] = {}
     try:
         with tempfile.TemporaryDirectory(prefix="ringgate-bench-") as directory:
@@ -106,4 +111,7 @@ def compare(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

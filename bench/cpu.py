@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
-
-TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
 class CpuTime:
     """CPU time of a process tree up to now; differences are what counts.
 
-    `run_ns` is exact (schedstat). The split of user and system is sampled in ticks of 10 ms,
-    good for its share over seconds and nothing else. The time of a thread that ends between two
-    readings is lost; the programs measured here keep theirs.
+    `run_ns` is exact (schedstat). The split of user and system is sampled in ticks of 10 ms: good
+    for its share over seconds of CPU time and nothing else. The time of a thread that ends
+    between two readings is lost; the programs measured here keep theirs.
     """
 
     run_ns: int
@@ -28,11 +25,6 @@ class CpuTime:
             self.user_ticks - before.user_ticks,
             self.system_ticks - before.system_ticks,
         )
-
-    def user_share(self) -> float | None:
-        """User time of all CPU time, 0 to 1; None when there were no ticks."""
-        ticks = self.user_ticks + self.system_ticks
-        return self.user_ticks / ticks if ticks else None
 
 
 def cpu_time(pids: list[int]) -> CpuTime:

@@ -61,11 +61,31 @@ def parse_wrk(output: str) -> RequestLoad:
     )
 
 
+class Client:
+    """A running client of `ringgate-bench`, read line by line."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdin and process.stdout and process.stderr, "made with pipes"
+        self.input, self.output, self.errors = process.stdin, process.stdout, process.stderr
+
+    def expect(self, beginning: str) -> str:
+        """The next line, which must begin as told."""
+        line = self.output.readline()
+        if not line.startswith(beginning):
+            said = (line + self.errors.read()).strip() or "nothing"
+            raise BenchError(f"the client did not say {beginning!r}, but {said}")
+        return line
+
+    def release(self) -> None:
+        """Ends the client's standard input, for which `idle` waits."""
+        self.input.close()
+
+
 @contextmanager
 def client(
     tool: Path, command: str, options: dict[str, int], cpu: int, seconds: int
-) -> Iterator[subprocess.Popen[str]]:
-    """Runs a client of `ringgate-bench`, to be read line by line; it is ended in any case.
+) -> Iterator[Client]:
+    """Runs a client and ends it in any case.
 
     The time limit is kept by timeout(1), so that reading a line cannot block for ever.
     """
@@ -76,15 +96,6 @@ def client(
         preexec_fn=lambda: os.sched_setaffinity(0, {cpu}),
     ) as process:
         try:
-            yield process
+            yield Client(process)
         finally:
             process.terminate()
-
-
-def expect_line(process: subprocess.Popen[str], beginning: str) -> str:
-    """The next line of a client, which must begin as told."""
-    line = process.stdout.readline()
-    if not line.startswith(beginning):
-        said = line + process.stderr.read()
-        raise BenchError(f"the client did not say {beginning!r}: {said.strip() or 'nothing'}")
-    return line

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from candidate import LOAD_CPU, AccessLog, Candidate, started
 from cpu import CpuTime, cpu_time, resident_kib
-from load import RequestLoad, client, expect_line, send_requests
+from load import RequestLoad, client, send_requests
 from peers import PEERS, UPSTREAM_PORT
 from process import BenchError, Program, running, wait_until
 from scenarios import Kind, Scenario
@@ -74,6 +74,9 @@ def run(plan: Plan, scenario: Scenario, result: Result) -> None:
     except (BenchError, OSError, SubprocessError) as error:
         result.failures.append(f"{scenario.name}: {error}")
         print(f"  failed: {error}", flush=True)
+    except KeyboardInterrupt:
+        result.failures.append(f"{scenario.name}: interrupted")
+        raise
 
 
 @contextmanager
@@ -162,14 +165,12 @@ def request_round(scenario: Scenario, candidate: Candidate, seconds: int, number
     }
 
 
-def cost(spent: CpuTime, count: int, unit: str) -> dict[str, float | None]:
-    """CPU time per request or event in µs, with its split."""
-    total = spent.run_ns / 1000 / count
-    share = spent.user_share()
+def cost(spent: CpuTime, count: int, unit: str) -> dict[str, float]:
+    """CPU time per request or event in µs; the ticks of its split are summed over the rounds."""
     return {
-        f"cpu_us_per_{unit}": round(total, 3),
-        f"user_us_per_{unit}": None if share is None else round(total * share, 3),
-        f"system_us_per_{unit}": None if share is None else round(total * (1 - share), 3),
+        f"cpu_us_per_{unit}": round(spent.run_ns / 1000 / count, 3),
+        "user_ticks": spent.user_ticks,
+        "system_ticks": spent.system_ticks,
     }
 
 
@@ -221,10 +222,10 @@ def stream_round(
     port = candidate.peer.port if candidate else UPSTREAM_PORT
     pids = candidate.program.pids() if candidate else []
     options = {"port": port, "count": scenario.connections, "seconds": plan.seconds}
-    with client(plan.tool, "streams", options, LOAD_CPU, plan.seconds) as process:
-        expect_line(process, "measuring")
+    with client(plan.tool, "streams", options, LOAD_CPU, plan.seconds) as streams:
+        streams.expect("measuring")
         before = cpu_time(pids)
-        seen = json.loads(expect_line(process, "{"))
+        seen = json.loads(streams.expect("{"))
         spent = cpu_time(pids) - before
         resident = resident_kib(pids)
     errors = {"failed streams": seen.pop("failed")}
@@ -261,12 +262,12 @@ def idle_round(plan: Plan, scenario: Scenario, candidate: Candidate, number: int
     """One candidate with all connections open."""
     before = resident_kib(candidate.program.pids())
     options = {"port": candidate.peer.port, "count": scenario.connections}
-    with client(plan.tool, "idle", options, LOAD_CPU, plan.seconds) as process:
-        expect_line(process, "holding")
+    with client(plan.tool, "idle", options, LOAD_CPU, plan.seconds) as idle:
+        idle.expect("holding")
         time.sleep(SETTLE_SECONDS)
         after = resident_kib(candidate.program.pids())
-        process.stdin.close()
-        seen = json.loads(expect_line(process, "{"))
+        idle.release()
+        seen = json.loads(idle.expect("{"))
     closed = seen["connections"] - seen["open"]
     return {
         "candidate": candidate.name,

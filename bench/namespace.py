@@ -15,6 +15,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from process import descendants
+
 INSIDE = "RINGGATE_BENCH_INSIDE"
 PATIENCE_SECONDS = 15
 # For 8,000 idle connections through a gateway that keeps two descriptors ready for each.
@@ -39,13 +41,25 @@ def run_inside() -> int:
     if os.geteuid() != 0:
         unshare.append("--map-root-user")
     command = [*unshare, sys.executable, *sys.argv]
-    inside = subprocess.Popen(command, env={**os.environ, INSIDE: "1"})
+    # A session of its own: Ctrl-C comes here, and from here once, not to all programs at a time.
+    inside = subprocess.Popen(command, env={**os.environ, INSIDE: "1"}, start_new_session=True)
     try:
         return inside.wait()
-    except KeyboardInterrupt:
-        # The terminal has told the inner process as well: it writes what it has.
-        return inside.wait(PATIENCE_SECONDS)
     finally:
+        if inside.poll() is None:
+            end(inside)
+
+
+def end(inside: subprocess.Popen[bytes]) -> None:
+    """Lets the inner process write what it has, then ends everything inside.
+
+    unshare(1) itself ignores TERM. When it is killed, so is its child, and with that the rest.
+    """
+    for pid in descendants(inside.pid)[1:2]:
+        os.kill(pid, signal.SIGTERM)
+    try:
+        inside.wait(PATIENCE_SECONDS)
+    except subprocess.TimeoutExpired:
         inside.kill()
         inside.wait()
 
@@ -63,4 +77,4 @@ def prepare() -> None:
 
 def end_on_sigterm() -> None:
     """Makes TERM unwind the stack like Ctrl-C, so that programs are ended and files written."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)

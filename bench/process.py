@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +91,7 @@ def parent_of(entry: Path) -> int | None:
     return int(stat.rpartition(")")[2].split()[1])
 
 
-def wait_until(program: Program, done, what: str, seconds: float = 10) -> None:
+def wait_until(program: Program, done: Callable[[], bool], what: str, seconds: float = 10) -> None:
     """Asks `done` until it agrees; gives up when the program ends or the time is over."""
     deadline = time.monotonic() + seconds
     while not done():

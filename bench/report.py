@@ -93,12 +93,6 @@ def number(name: str, digits: int, scale: float = 1) -> Callable[[dict], str]:
     return cell
 
 
-def split(unit: str) -> Callable[[dict], str]:
-    """User and system time in one cell."""
-    user, system = number(f"user_us_per_{unit}", 1), number(f"system_us_per_{unit}", 1)
-    return lambda figures: f"{user(figures)} / {system(figures)}"
-
-
 def spread(figures: dict) -> str:
     low, high = figures.get("cpu_us_range", (None, None))
     return "–" if low is None else f"{low:.1f} to {high:.1f}"
@@ -107,6 +101,8 @@ def spread(figures: dict) -> str:
 def pair(first: Callable[[dict], str], second: Callable[[dict], str]) -> Callable[[dict], str]:
     return lambda figures: f"{first(figures)} / {second(figures)}"
 
+
+SPLIT = pair(number("user_us", 1), number("system_us", 1))
 
 RATIOS: list[Column] = [
     ("x nginx", number("cpu_vs_nginx", 2)),
@@ -117,7 +113,7 @@ COLUMNS: dict[Kind, list[Column]] = {
     Kind.REQUESTS: [
         ("CPU µs/request", number("cpu_us_per_request", 2)),
         ("range", spread),
-        ("user / system", split("request")),
+        ("user / system", SPLIT),
         *RATIOS,
         ("requests/s", number("requests_per_second", 0)),
         ("core busy", number("utilisation", 2)),
@@ -132,7 +128,7 @@ COLUMNS: dict[Kind, list[Column]] = {
         ("p99 µs", number("p99_us", 0)),
         ("max µs", number("max_us", 0)),
         ("CPU µs/event", number("cpu_us_per_event", 2)),
-        ("user / system", split("event")),
+        ("user / system", SPLIT),
         *RATIOS,
         ("core busy", number("utilisation", 2)),
         ("MiB", number("resident_kib", 1, 1 / 1024)),
