@@ -178,7 +178,6 @@ RINGGATE_AI = f"""\
 path = "/v1"
 ai = true
 [model.bench-model]
-service = "chat"
 [[model.bench-model.endpoint]]
 provider = "openai"
 url = "http://127.0.0.1:{UPSTREAM_PORT}/v1"
