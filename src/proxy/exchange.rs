@@ -19,7 +19,7 @@ use crate::ai::call::Dialect;
 use crate::ai::stream::FirstEvent;
 use crate::http::authority::Authority;
 use crate::http::field_name::FieldName;
-use crate::http::h1::{BodyDecoder, HeadLimits};
+use crate::http::h1::{BodyDecoder, HeadLimits, TargetForm};
 use crate::http::message::{BodyLength, Version};
 use crate::http::refusal::Refusal;
 use crate::http::span::Span;
@@ -145,7 +145,9 @@ impl<'c> Exchange<'c> {
 
     fn route<'v>(&mut self, view: &'v View) -> Result<&'v Route, ExchangeError> {
         let Scratch { head, request, path, host, .. } = &mut *self.scratch;
-        if !target::normalise(request.path.of(head), path)? {
+        let is_path = request.form != TargetForm::Asterisk;
+        if !is_path || !target::normalise(request.path.of(head), path)? {
+            path.clear();
             path.extend_from_slice(request.path.of(head));
         }
         if path.is_empty() {

@@ -31,6 +31,8 @@ pub(super) struct Scratch {
 impl Scratch {
     /// Gives back what an unusual exchange needed.
     pub(super) fn trim(&mut self) {
+        self.request.clear();
+        self.response.clear();
         for buffer in
             [&mut self.head, &mut self.path, &mut self.host, &mut self.out, &mut self.body]
         {
