@@ -76,10 +76,15 @@ impl Link {
 
     /// Waits for more input; `false` at its end.
     pub(super) async fn receive(&mut self) -> io::Result<bool> {
+        // What the client says next is mostly its answer to this.
+        let has_answered = !self.out.is_empty();
         self.flush().await?;
         self.take_turns().await;
-        let received = poll_fn(|cx| self.socket.poll_recv(cx)).await?;
-        Ok(received.map(|chunk| self.push(&chunk)).is_some())
+        let received = poll_fn(|cx| match has_answered {
+            true => self.socket.poll_recv_later(cx),
+            false => self.socket.poll_recv(cx),
+        });
+        Ok(received.await?.map(|chunk| self.push(&chunk)).is_some())
     }
 
     /// Waits until `due`, in order to answer then.
