@@ -156,3 +156,14 @@ fn explain(error: &io::Error) -> String {
     };
     format!("{error} ({cause})")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn epoll_works_wherever_this_program_does() {
+        let choice = choose(Wanted::Epoll).unwrap();
+        assert_eq!((choice.chosen.short_name(), choice.passed_over.len()), ("epoll", 0));
+    }
+}
