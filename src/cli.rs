@@ -1,12 +1,16 @@
 //! The command line: what was asked for, and the exit code.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
 use crate::config::{self, Loaded};
 use crate::control::serve::{self, Addresses};
+use crate::demo;
+use crate::mock;
 
 /// Wrong usage (EX_USAGE of sysexits.h).
 const EXIT_USAGE: u8 = 64;
@@ -34,6 +38,10 @@ enum Command {
         #[arg(short, long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Run a gateway with mock models behind it; needs no file and no network.
+    Demo(demo::Options),
+    /// Run the mock model server alone.
+    Mock(MockOptions),
     /// Check a configuration file and print all its problems.
     Check {
         /// Configuration file [default: as for serve].
@@ -43,6 +51,26 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// How the mock model server answers.
+#[derive(clap::Args)]
+struct MockOptions {
+    /// Where it answers.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000", value_parser = parse_bind)]
+    bind: SocketAddr,
+    /// Worker threads [default: one for each allowed CPU].
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+    /// Time until the first token, such as 300ms.
+    #[arg(long, value_name = "D", default_value = "0s", value_parser = config::parse_duration)]
+    first_token: Duration,
+    /// Time from one token to the next.
+    #[arg(long, value_name = "D", default_value = "0s", value_parser = config::parse_duration)]
+    between_tokens: Duration,
+    /// Tokens of an answer, where the request sets no smaller limit.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    tokens: usize,
 }
 
 /// Does what the command line says.
@@ -58,6 +86,8 @@ pub fn run() -> ExitCode {
     };
     match arguments.command {
         Command::Serve { config } => serve(config),
+        Command::Demo(options) => report(demo::run(&options)),
+        Command::Mock(options) => report(run_mock(&options)),
         Command::Check { config, json } => check(config, json),
     }
 }
@@ -105,6 +135,22 @@ fn config_file(given: Option<PathBuf>) -> PathBuf {
     })
 }
 
+fn run_mock(options: &MockOptions) -> Result<(), String> {
+    let options = mock::Options {
+        bind: options.bind,
+        workers: options.workers,
+        first_token: options.first_token,
+        between_tokens: options.between_tokens,
+        tokens: options.tokens,
+        ..mock::Options::default()
+    };
+    let running = mock::start(&options)
+        .map_err(|error| format!("cannot listen on {}: {error}", options.bind))?;
+    println!("ready mock={}", running.addr);
+    serve::until_signal().map_err(|error| format!("cannot watch for signals: {error}"))?;
+    running.stop().map_err(|error| format!("the mock ended badly: {error}"))
+}
+
 fn report(outcome: Result<(), String>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -113,4 +159,9 @@ fn report(outcome: Result<(), String>) -> ExitCode {
             ExitCode::from(EXIT_FAILURE)
         }
     }
+}
+
+/// An address to listen on.
+pub(crate) fn parse_bind(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "an IP address and a port are wanted, such as 127.0.0.1:8080".into())
 }

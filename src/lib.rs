@@ -29,4 +29,5 @@ pub mod admin;
 
 pub mod mock;
 
+pub mod demo;
 pub mod cli;

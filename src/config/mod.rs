@@ -38,6 +38,7 @@ pub use self::problem::{Finding, Place, Report};
 use self::reader::{Source, Value};
 use self::route::Names;
 use self::section::{Placed, Section};
+pub use self::units::parse_duration;
 use crate::proxy::settings::{Cluster, Model, Settings};
 
 /// A configuration of ten thousand routes is a tenth of it.

@@ -42,7 +42,8 @@ pub(super) fn size(value: &Value<'_>, range: RangeInclusive<u64>) -> Option<u64>
     })
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
+/// A duration as it stands in a file; the error says what one looks like.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let form = "A duration is a whole number with one of the units ms, s, m, h, d, such as \"5s\".";
     let millis = parse(text, &TIMES).ok_or(form)?;
     let duration = Duration::from_millis(millis);

@@ -312,6 +312,16 @@ fn open_sockets(settings: &Settings, workers: usize) -> Result<Sockets, String> 
     }
 }
 
+/// Waits for a signal that ends a program.
+pub fn until_signal() -> io::Result<()> {
+    let control = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    control.block_on(async {
+        let mut signals = Signals::new()?;
+        while !matches!(signals.next().await, Asked::Drain | Asked::Exit) {}
+        Ok(())
+    })
+}
+
 /// What a signal asks for.
 enum Asked {
     Reload,

@@ -80,12 +80,13 @@ impl Snapshot {
         })
     }
 
-    /// Nothing configured at all, for tests.
+    /// One listener and nothing else, for tests.
     #[cfg(test)]
     pub(super) fn empty() -> Self {
         let endpoints = super::shared::Endpoints::default();
-        let settings = crate::config::from_str("empty.toml", "", &|_| None);
-        let settings = settings.expect("an empty file is valid").settings;
+        let file = "[[listener]]\nname = 'a'\nbind = '127.0.0.1:0'\n";
+        let settings = crate::config::from_str("test.toml", file, &|_| None);
+        let settings = settings.expect("one listener is enough").settings;
         Self::compile(1, settings, "none", 0, &Registry::for_tests(&endpoints))
     }
 }
