@@ -1,0 +1,28 @@
+//! The cast: a gateway as its own process, origins that say what a test tells them to, and
+//! clients that see every byte.
+
+pub mod client;
+pub mod gate;
+pub mod gateway;
+pub mod metrics;
+pub mod origin;
+pub mod wire;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long anything may take that is expected to happen at once. Only a test that fails waits
+/// that long; it leaves room for a machine that runs many tests at a time.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Asks again and again until there is an answer, for as long as [`PATIENCE`].
+pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(began.elapsed() < PATIENCE, "waited in vain for: {what}");
+        thread::park_timeout(Duration::from_millis(2));
+    }
+}
