@@ -1,0 +1,52 @@
+# The one door: what CI runs is what a developer runs.
+#
+#   make demo          a gateway with mock models behind it, on 127.0.0.1:8080
+#   make test          everything that must pass, with what it needs installed
+#   make bench         the comparison with nginx and HAProxy
+#   make lint          format, clippy, licences and advisories
+
+CARGO   ?= cargo
+PROFILE ?= quick
+VENV    ?= target/sdk-venv
+
+.PHONY: demo test lint bench unit suite sdk deps tools docs-check bench-instructions clean
+
+demo:
+	$(CARGO) run --release --bin ringgate -- demo
+
+# The whole suite, once with each I/O driver. `deps` installs what it needs.
+test: deps
+	$(CARGO) build --profile $(PROFILE) --workspace --all-targets
+	$(MAKE) unit
+	$(MAKE) suite DRIVER=io_uring
+	$(MAKE) suite DRIVER=epoll
+	$(MAKE) sdk
+
+unit:
+	$(CARGO) test --profile $(PROFILE) --workspace --lib --bins
+	$(CARGO) test --profile $(PROFILE) --test layers --test config --test metrics_text
+
+# DRIVER is io_uring or epoll.
+suite:
+	RINGGATE_TEST_IO=$(DRIVER) $(CARGO) test --profile $(PROFILE) --test suite
+
+# The official OpenAI and Anthropic SDKs against `ringgate demo`.
+sdk: $(VENV)/installed
+	RINGGATE_TEST_SDK=$(abspath $(VENV))/bin/python $(CARGO) test --profile $(PROFILE) --test sdk
+
+$(VENV)/installed: tests/sdk/requirements.txt
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --requirement tests/sdk/requirements.txt
+	touch $@
+
+# promtool reads the metrics page; Debian has it in `prometheus`.
+deps:
+	./tests/install-tools.sh
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --profile $(PROFILE) --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --lib
+	$(CARGO) deny check
+
+include bench/bench.mk
