@@ -511,11 +511,14 @@ fn an_answer_cut_at_any_byte_is_never_taken_for_a_whole_one() {
                 Err(Broken::Cut | Broken::Reset) if cut >= head => {}
                 other => panic!("{id}: {other:?}"),
             }
-            reasons.push((id, match cut {
-                0 => "upstream_closed",
-                _ if cut < head => "incomplete_head",
-                _ => "upstream_cut",
-            }));
+            reasons.push((
+                id,
+                match cut {
+                    0 => "upstream_closed",
+                    _ if cut < head => "incomplete_head",
+                    _ => "upstream_cut",
+                },
+            ));
         }
     }
 

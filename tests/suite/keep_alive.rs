@@ -50,9 +50,8 @@ fn pipelined_requests_are_answered_in_their_order() {
     let gateway = gateway().route("/", &origin).start();
     let mut client = gateway.client();
 
-    let requests: Vec<u8> = (0..50)
-        .flat_map(|number| wire![format!("GET /{number} HTTP/1.1") "Host: a" ""])
-        .collect();
+    let requests: Vec<u8> =
+        (0..50).flat_map(|number| wire![format!("GET /{number} HTTP/1.1") "Host: a" ""]).collect();
     client.send(requests);
 
     for number in 0..50 {

@@ -10,3 +10,5 @@ mod framing;
 mod keep_alive;
 mod refusals;
 mod routing;
+mod streaming;
+mod upstream_faults;

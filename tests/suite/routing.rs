@@ -44,10 +44,8 @@ fn the_first_match_wins() {
 
 #[test]
 fn hosts_match_without_case_and_port() {
-    let gateway = routes(&[
-        ("exact", "host = \"Api.example.com\""),
-        ("wild", "host = \"*.example.com\""),
-    ]);
+    let gateway =
+        routes(&[("exact", "host = \"Api.example.com\""), ("wild", "host = \"*.example.com\"")]);
 
     expect(&gateway, "api.example.com", "/", "exact");
     expect(&gateway, "API.EXAMPLE.COM:8080", "/", "exact");

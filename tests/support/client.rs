@@ -69,8 +69,9 @@ impl Client {
     pub fn post(&mut self, target: &str, fields: &str, body: impl AsRef<[u8]>) -> Reply {
         let body = body.as_ref();
         let length = body.len();
-        let head =
-            format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n{fields}\r\n");
+        let head = format!(
+            "POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n{fields}\r\n"
+        );
         self.send([head.as_bytes(), body].concat());
         self.read()
     }

@@ -219,9 +219,7 @@ impl Gateway {
 
     /// Waits until a counter or gauge is at `value`.
     pub fn wait_for_count(&self, series: &str, value: u64) {
-        eventually(&format!("{series} = {value}"), || {
-            (self.count(series) == value).then_some(())
-        });
+        eventually(&format!("{series} = {value}"), || (self.count(series) == value).then_some(()));
     }
 
     /// The access log so far.

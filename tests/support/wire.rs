@@ -163,6 +163,11 @@ impl Wire {
         assert_eq!(result, 0, "SO_LINGER is settable");
     }
 
+    /// Waits until there is something to read, and leaves it unread.
+    pub fn peek(&self) -> io::Result<usize> {
+        self.stream.peek(&mut [0])
+    }
+
     /// Receives something; 0 at the end of the stream.
     fn receive(&mut self) -> Result<usize, Broken> {
         let mut piece = [0; 16 * 1024];
