@@ -5,10 +5,15 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod admin;
+mod ai;
+mod balance;
+mod drain;
 mod forwarding;
 mod framing;
 mod keep_alive;
 mod refusals;
+mod reload;
 mod routing;
 mod streaming;
 mod upstream_faults;

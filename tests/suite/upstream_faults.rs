@@ -1,11 +1,12 @@
 //! What an upstream can do wrong: the client is told, the log has a line, a counter moves, and
 //! the gateway goes on.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use serde_json::Value;
 
 use crate::support::client::{Client, Reply};
+use crate::support::free_port;
 use crate::support::gate::Gate;
 use crate::support::gateway::{Gateway, gateway};
 use crate::support::origin::{Connection, Origin, origin};
@@ -13,8 +14,7 @@ use crate::support::wire::Broken;
 
 /// An address on which nobody listens.
 fn nobody() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("a bound socket has an address")
+    (Ipv4Addr::LOCALHOST, free_port()).into()
 }
 
 /// An origin that treats each request like this, and a gateway with one worker in front of it.

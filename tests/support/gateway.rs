@@ -244,6 +244,12 @@ impl Gateway {
         })
     }
 
+    /// Moves the access log away, as a program does that rotates logs.
+    pub fn rotate_access_log(&self) {
+        let log = self.dir.path().join(ACCESS_LOG);
+        fs::rename(&log, log.with_extension("1")).expect("the log is there");
+    }
+
     /// What the process has said on standard error.
     pub fn stderr(&self) -> String {
         fs::read_to_string(self.dir.path().join(STDERR)).unwrap_or_default()
@@ -251,9 +257,20 @@ impl Gateway {
 
     /// Replaces what [`GatewayBuilder::config`] says, and waits until it is in force or refused.
     pub fn reload(&self, config: &str) -> Reload {
-        let before = self.metrics();
-        let (generation, failures) = generation_and_failures(&before);
-        fs::write(self.file(), format!("{}{config}", self.preamble)).expect("it is writable");
+        self.reload_file(&format!("{}{config}", self.preamble))
+    }
+
+    /// As [`Gateway::reload`], with another number of workers in `[server]`.
+    pub fn reload_with_workers(&self, workers: usize, config: &str) -> Reload {
+        let is_workers = |line: &&str| line.starts_with("workers = ");
+        let line = self.preamble.lines().find(is_workers).expect("the preamble has it");
+        let preamble = self.preamble.replace(line, &format!("workers = {workers}"));
+        self.reload_file(&format!("{preamble}{config}"))
+    }
+
+    fn reload_file(&self, text: &str) -> Reload {
+        let (generation, failures) = generation_and_failures(&self.metrics());
+        fs::write(self.file(), text).expect("the file is writable");
         self.signal(libc::SIGHUP);
         eventually("the end of a reload", || {
             let now = generation_and_failures(&self.metrics());

@@ -8,6 +8,7 @@ pub mod metrics;
 pub mod origin;
 pub mod wire;
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,4 +26,10 @@ pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         assert!(began.elapsed() < PATIENCE, "waited in vain for: {what}");
         thread::park_timeout(Duration::from_millis(2));
     }
+}
+
+/// A port that nobody listens on, as far as the kernel has just said.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("a bound socket has an address").port()
 }
