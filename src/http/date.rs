@@ -58,7 +58,7 @@ fn days_before(year: u64) -> u64 {
 
 fn month_days(year: u64, month: usize) -> u64 {
     const DAYS: [u64; 12] = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     DAYS[month] + u64::from(month == 1 && is_leap)
 }
 

@@ -1,5 +1,7 @@
 //! Field names that the engine knows, told by one compare later on.
 
+use super::syntax::is_name;
+
 macro_rules! field_names {
     ($($name:ident $text:literal)*) => {
         /// Which field a name stands for, whatever its case.
@@ -70,7 +72,7 @@ impl FieldName {
     pub fn of(name: &[u8]) -> Self {
         let Some(slot) = slot(name) else { return Self::Other };
         match TABLE[slot] {
-            Some((known, text)) if text.as_bytes().eq_ignore_ascii_case(name) => known,
+            Some((known, text)) if is_name(name, text.as_bytes()) => known,
             _ => Self::Other,
         }
     }

@@ -107,6 +107,7 @@ refusals! {
 
     // Responses.
     StatusLineInvalid "invalid_status_line" "The response does not start with a status line.";
+    InterimTooMany "too_many_interim_responses" "More interim responses (1xx) came than any server needs.";
     SwitchUnasked "unasked_switch" "The response switches protocols without having been asked, or does not say to which.";
 }
 
@@ -126,7 +127,9 @@ impl Refusal {
             Self::ExpectationUnsupported => 417,
             Self::HeadTooLarge | Self::FieldsTooMany | Self::TrailersTooLarge => 431,
             Self::CodingUnsupported | Self::MethodUnsupported => 501,
-            Self::StatusLineInvalid | Self::SwitchUnasked => ResponseFault::STATUS,
+            Self::StatusLineInvalid | Self::SwitchUnasked | Self::InterimTooMany => {
+                ResponseFault::STATUS
+            }
             Self::VersionUnsupported => 505,
             _ => 400,
         }

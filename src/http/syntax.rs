@@ -31,6 +31,26 @@ pub(super) fn token_end(bytes: &[u8], from: usize) -> usize {
     from + rest.iter().position(|&byte| !is_token_byte(byte)).unwrap_or(rest.len())
 }
 
+/// Where a field name ends, if it is one at all: at the first colon, space or control character.
+pub(super) fn name_end(bytes: &[u8], from: usize) -> usize {
+    let in_word = |word| below(word, b'!') | equal(word, b':');
+    find(bytes, from, in_word, |&byte| byte <= b' ' || byte == b':')
+}
+
+/// Compares a name with one in lower case that holds only letters, digits and hyphens.
+pub(super) fn is_name(name: &[u8], lower: &[u8]) -> bool {
+    let is_word = |(name, lower): (&[u8; 8], &[u8; 8])| {
+        fold(u64::from_le_bytes(*name)) == u64::from_le_bytes(*lower)
+    };
+    let (name_words, lower_words) = (name.as_chunks().0.iter(), lower.as_chunks().0.iter());
+    name.len() == lower.len()
+        && match name.last_chunk().zip(lower.last_chunk()) {
+            // The last word overlaps the one before.
+            Some(last) => is_word(last) && name_words.zip(lower_words).all(is_word),
+            None => name.iter().zip(lower).all(|(&name, &lower)| fold_byte(name) == lower),
+        }
+}
+
 /// Where a field value or reason phrase ends: at the first control character except tab.
 pub(super) fn value_end(bytes: &[u8], from: usize) -> usize {
     let mut at = from;
@@ -101,6 +121,15 @@ fn find(
     at + rest.iter().position(is_hit).unwrap_or(rest.len())
 }
 
+/// Makes letters lower case, and keeps hyphens and digits. What becomes of other bytes is neither.
+fn fold(word: u64) -> u64 {
+    word | (word & each(0x40)) >> 1
+}
+
+fn fold_byte(byte: u8) -> u8 {
+    byte | (byte & 0x40) >> 1
+}
+
 const fn each(byte: u8) -> u64 {
     u64::from_le_bytes([byte; 8])
 }
@@ -141,10 +170,30 @@ mod tests {
                 slow(&padded, |b| !(0x21..=0x7e).contains(&b) || b == b'#')
             );
             prop_assert_eq!(
+                name_end(&padded, 0),
+                slow(&padded, |b| b <= b' ' || b == b':')
+            );
+            prop_assert_eq!(
                 path_end(&padded),
                 slow(&padded, |b| !(0x21..=0x7e).contains(&b) || b"#?%\\".contains(&b))
             );
         }
+    }
+
+    #[test]
+    fn names_are_equal_in_any_case_and_in_no_other_way() {
+        for name in ["te", "date", "via-1-x", "keep-alive", "x-forwarded-for-9"] {
+            assert!(is_name(name.to_ascii_uppercase().as_bytes(), name.as_bytes()));
+            for at in 0..name.len() {
+                let mut other = name.as_bytes().to_vec();
+                for byte in 0..=255 {
+                    other[at] = byte;
+                    let is_same = other.eq_ignore_ascii_case(name.as_bytes());
+                    assert_eq!(is_name(&other, name.as_bytes()), is_same);
+                }
+            }
+        }
+        assert!(!is_name(b"dat", b"date") && !is_name(b"keep-alive1", b"keep-alive"));
     }
 
     #[test]

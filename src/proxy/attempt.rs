@@ -6,6 +6,7 @@ use super::call::Call;
 use super::error::ExchangeError;
 use super::exchange::Exchange;
 use super::framed::Framed;
+use super::scratch::Scratch;
 use super::settings::{ClusterTimeouts, Route};
 use super::upload::upstream_send_error;
 use super::view::{ClusterView, EndpointView};
@@ -42,6 +43,7 @@ impl Exchange<'_> {
         cluster: &Rc<ClusterView>,
         route: &Route,
     ) -> Result<Outcome, ExchangeError> {
+        self.check_length()?;
         self.attempts(cluster, Outgoing::Request(route)).await
     }
 
@@ -75,11 +77,14 @@ impl Exchange<'_> {
     }
 
     fn may_retry(&self, error: &ExchangeError, outgoing: Outgoing<'_>) -> bool {
-        let replayable = match outgoing {
-            Outgoing::Call(_) => true,
-            Outgoing::Request(_) => self.scratch.request.body.is_empty(),
+        let (replayable, idempotent) = match outgoing {
+            // Calls change nothing upstream: asking a model again costs, but does no harm.
+            Outgoing::Call(_) => (true, true),
+            Outgoing::Request(_) => {
+                let Scratch { request, .. } = &*self.scratch;
+                (request.body.is_empty(), request.method.is_idempotent())
+            }
         };
-        let idempotent = self.scratch.request.method.is_idempotent();
         error.may_retry(replayable, idempotent, self.record.reused)
     }
 

@@ -40,6 +40,27 @@ pub(super) struct Call {
     model_span: Range<usize>,
 }
 
+/// Reads a body as it comes.
+pub(super) enum Scanner {
+    Json(Box<json::Scanner>),
+    Multipart(Box<multipart::Scanner>),
+}
+
+impl Default for Scanner {
+    fn default() -> Self {
+        Self::Json(Box::default())
+    }
+}
+
+impl Scanner {
+    fn feed(&mut self, piece: &[u8]) -> Result<(), CallError> {
+        match self {
+            Self::Json(scanner) => Ok(scanner.feed(piece)?),
+            Self::Multipart(scanner) => Ok(scanner.feed(piece)?),
+        }
+    }
+}
+
 impl Call {
     pub(super) fn fits(&self, endpoint: &EndpointView) -> bool {
         endpoint.provider.as_ref().is_some_and(|provider| speaks(provider, self.dialect))
@@ -71,8 +92,10 @@ impl Exchange<'_> {
             Some(path) => {
                 let kind = understood.operation.body_kind();
                 let dialect = understood.operation.dialect();
+                self.check_length()?;
+                self.scratch.scanner = self.scanner_for(kind)?;
                 self.hold_body().await?;
-                let (model_span, model) = self.understand(kind)?;
+                let (model_span, model) = self.understand()?;
                 let call = Call { path, kind, dialect, model_span };
                 self.record.model = Some(model);
                 let cluster = view.cluster(view.snapshot.settings.models[model].cluster);
@@ -115,6 +138,7 @@ impl Exchange<'_> {
             scratch.content.clear();
             let decoded = body.decode(input, 0, &mut scratch.content)?;
             for span in &scratch.content {
+                scratch.scanner.feed(span.of(input))?;
                 scratch.body.extend_from_slice(span.of(input));
             }
             record.bytes_in += decoded.consumed as u64;
@@ -153,21 +177,28 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    /// Where the held body names the model, and which of the configured ones that is.
-    fn understand(&self, kind: BodyKind) -> Result<(Range<usize>, usize), CallError> {
-        let body = &self.scratch.body;
-        if kind == BodyKind::Multipart {
-            let content_type = self.scratch.request.field(FieldName::ContentType);
-            let content_type = content_type.map_or(&b""[..], |f| f.value.of(&self.scratch.head));
-            let mut scanner = multipart::Scanner::new(&Boundary::of_content_type(content_type)?);
-            scanner.feed(body)?;
-            let said = scanner.finish()?;
-            return Ok((said.model_span.clone(), self.model(said.model)?));
+    fn scanner_for(&self, kind: BodyKind) -> Result<Scanner, CallError> {
+        if kind != BodyKind::Multipart {
+            return Ok(Scanner::Json(Box::default()));
         }
-        let mut scanner = json::Scanner::new();
-        scanner.feed(body)?;
-        let said = scanner.finish()?;
-        Ok((said.model_span.clone(), self.model(said.model)?))
+        let content_type = self.scratch.request.field(FieldName::ContentType);
+        let content_type = content_type.map_or(&b""[..], |f| f.value.of(&self.scratch.head));
+        let boundary = Boundary::of_content_type(content_type)?;
+        Ok(Scanner::Multipart(Box::new(multipart::Scanner::new(&boundary))))
+    }
+
+    /// Where the held body names the model, and which of the configured ones that is.
+    fn understand(&self) -> Result<(Range<usize>, usize), CallError> {
+        match &self.scratch.scanner {
+            Scanner::Json(scanner) => {
+                let said = scanner.finish()?;
+                Ok((said.model_span.clone(), self.model(said.model)?))
+            }
+            Scanner::Multipart(scanner) => {
+                let said = scanner.finish()?;
+                Ok((said.model_span.clone(), self.model(said.model)?))
+            }
+        }
     }
 
     fn model(&self, name: &str) -> Result<usize, CallError> {

@@ -19,7 +19,7 @@ use crate::ai::call::Dialect;
 use crate::ai::stream::FirstEvent;
 use crate::http::authority::Authority;
 use crate::http::field_name::FieldName;
-use crate::http::h1::{BodyDecoder, HeadLimits};
+use crate::http::h1::{BodyDecoder, HeadLimits, TargetForm};
 use crate::http::message::{BodyLength, Version};
 use crate::http::refusal::Refusal;
 use crate::http::span::Span;
@@ -130,8 +130,13 @@ impl<'c> Exchange<'c> {
         self.body = BodyDecoder::new(request.body);
         self.body_allowance = listener.limits.body;
         self.keep_alive &= request.keep_alive && !self.downstream.worker.is_draining();
-        match request.body {
-            BodyLength::Fixed(length) if length > listener.limits.body => {
+        Ok(())
+    }
+
+    /// Refuses a body that says in advance that it is too large.
+    pub(super) fn check_length(&self) -> Result<(), ExchangeError> {
+        match self.scratch.request.body {
+            BodyLength::Fixed(length) if length > self.listener().limits.body => {
                 Err(Refusal::BodyTooLarge.into())
             }
             _ => Ok(()),
@@ -140,7 +145,9 @@ impl<'c> Exchange<'c> {
 
     fn route<'v>(&mut self, view: &'v View) -> Result<&'v Route, ExchangeError> {
         let Scratch { head, request, path, host, .. } = &mut *self.scratch;
-        if !target::normalise(request.path.of(head), path)? {
+        let is_path = request.form != TargetForm::Asterisk;
+        if !is_path || !target::normalise(request.path.of(head), path)? {
+            path.clear();
             path.extend_from_slice(request.path.of(head));
         }
         if path.is_empty() {
@@ -228,7 +235,8 @@ impl<'c> Exchange<'c> {
 
     /// The exchange went well: what becomes of the connection.
     pub(super) async fn after(&mut self) -> After {
-        if !self.body.is_ended() && !self.discard_body().await {
+        // Without a connection to keep, the rest of the body need not be waited for.
+        if !self.body.is_ended() && !(self.keep_alive && self.discard_body().await) {
             return After::Linger;
         }
         if self.keep_alive { After::Keep } else { After::Close }

@@ -17,7 +17,8 @@ pub(super) enum Framing {
     Chunked,
     /// Until the connection closes; to clients of HTTP/1.0 only.
     UntilClose,
-    /// No body follows, but the head says what length it would have (HEAD, 304).
+    /// No body follows, but the head says what length it would have (HEAD, 304). With 204 there
+    /// is nothing to say (RFC 9110, 8.6).
     AsStated,
 }
 
@@ -34,6 +35,7 @@ impl Framing {
     /// For a response: clients of HTTP/1.0 know no chunks.
     pub(super) fn of_response(head: &ResponseHead, version: Version) -> Self {
         match (head.body, version) {
+            (BodyLength::Empty, _) if head.status == 204 => Self::None,
             (BodyLength::Empty, _) => Self::AsStated,
             (BodyLength::Fixed(length), _) => Self::Length(length),
             (_, Version::Http11) => Self::Chunked,

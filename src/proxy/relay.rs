@@ -3,6 +3,7 @@
 //! Nothing is received before the last piece has been sent, so a slow receiver slows its sender
 //! by way of their sockets. Each received piece leaves at once.
 
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
@@ -19,7 +20,7 @@ use super::settings::ClusterTimeouts;
 use super::upload::Upload;
 use crate::http::field_name::FieldName;
 use crate::http::h1::{BodyDecoder, HeadLimits};
-use crate::http::message::Version;
+use crate::http::message::{BodyLength, Version};
 use crate::http::refusal::{Refusal, ResponseFault};
 use crate::http::span::Span;
 use crate::net::socket::Socket;
@@ -28,6 +29,9 @@ use crate::runtime::clock::Instant;
 
 /// A response head may be larger than a request head: servers send policies and cookies.
 const RESPONSE_LIMITS: HeadLimits = HeadLimits { bytes: 64 * 1024, fields: 256 };
+
+/// Interim responses to one request. A server that sends more is not going to answer.
+const INTERIM_MAX: usize = 16;
 
 /// A response that has been passed on to its end.
 pub(super) struct Relayed {
@@ -44,7 +48,7 @@ impl Exchange<'_> {
     ) -> Result<Relayed, ExchangeError> {
         if self.body.is_ended() {
             self.set_deadline(timeouts.first_byte);
-            return self.relay_response(upstream, timeouts, true).await;
+            return self.relay_response(upstream, timeouts, true, &Cell::new(true)).await;
         }
         // Rare and long: its state is not worth a place in every connection's task.
         Box::pin(self.relay_both(upstream, timeouts)).await
@@ -62,15 +66,17 @@ impl Exchange<'_> {
         // Until the request is sent, nobody owes an answer.
         self.set_deadline(None);
         let before_response = link.deadline.due();
+        let whole = Cell::new(false);
         let mut uploaded: Option<(Upload, Result<(), ExchangeError>)> = None;
         let outcome = {
             let mut uploading = pin!(upload.run(&link, upstream));
-            let mut downloading = pin!(self.relay_response(upstream, timeouts, false));
+            let mut downloading = pin!(self.relay_response(upstream, timeouts, false, &whole));
             poll_fn(|cx| {
                 match &mut uploaded {
                     None => {
                         if let Poll::Ready((upload, outcome)) = uploading.as_mut().poll(cx) {
                             let failed = outcome.is_err();
+                            whole.set(upload.is_done());
                             uploaded = Some((upload, outcome));
                             if failed {
                                 return Poll::Ready(None);
@@ -96,9 +102,10 @@ impl Exchange<'_> {
                 outcome.err()
             }
             // Dropped in its middle: what it had received is lost with it, and with that the
-            // place of the next request.
+            // place where the body ends.
             None => {
                 self.keep_alive = false;
+                self.body = BodyDecoder::new(BodyLength::UntilClose);
                 None
             }
         };
@@ -110,19 +117,20 @@ impl Exchange<'_> {
         }
     }
 
-    /// `watch`: the whole request has been sent, so that an end of the client's stream means that
-    /// nobody waits for the response any more.
+    /// `watch`: an end of the client's stream is looked for here, and means that nobody waits for
+    /// the response any more. `whole`: whether the whole request has been sent on.
     async fn relay_response(
         &mut self,
         upstream: &Socket,
         timeouts: &ClusterTimeouts,
         watch: bool,
+        whole: &Cell<bool>,
     ) -> Result<Relayed, ExchangeError> {
         let mut received = Input::default();
         self.read_response_head(upstream, &mut received, timeouts, watch).await?;
         let arrived = self.downstream.worker.core.now();
         let mut decoder = BodyDecoder::new(self.scratch.response.body);
-        let framing = self.write_response_head(&mut received, watch);
+        let framing = self.write_response_head(&mut received, whole.get());
         let mut head = std::mem::take(&mut self.scratch.out);
         let mut first = true;
         let mut full = false;
@@ -171,7 +179,7 @@ impl Exchange<'_> {
     ) -> Result<(), ExchangeError> {
         let sent_at = self.downstream.worker.core.now();
         let method = self.scratch.request.method;
-        loop {
+        for _ in 0..=INTERIM_MAX {
             while !self.scratch.response.parse(received.bytes(), &RESPONSE_LIMITS, method)? {
                 let chunk = self.more_of_head(upstream, received, watch).await?;
                 if self.record.first_byte_ns.is_none() {
@@ -190,6 +198,7 @@ impl Exchange<'_> {
             self.set_deadline(timeouts.first_byte);
             self.pass_interim_on(received).await?;
         }
+        Err(ResponseFault(Refusal::InterimTooMany).into())
     }
 
     async fn more_of_head(

@@ -1,5 +1,6 @@
 //! The memory that one exchange works in, used again by later ones.
 
+use super::call::Scanner;
 use crate::http::h1::{RequestHead, ResponseHead};
 use crate::http::span::Span;
 
@@ -21,6 +22,8 @@ pub(super) struct Scratch {
     pub(super) out: Vec<u8>,
     /// Content found in the bytes at hand.
     pub(super) content: Vec<Span>,
+    /// What an AI call's body has said so far.
+    pub(super) scanner: Scanner,
     /// A request body that is held whole.
     pub(super) body: Vec<u8>,
 }
@@ -28,6 +31,8 @@ pub(super) struct Scratch {
 impl Scratch {
     /// Gives back what an unusual exchange needed.
     pub(super) fn trim(&mut self) {
+        self.request.clear();
+        self.response.clear();
         for buffer in
             [&mut self.head, &mut self.path, &mut self.host, &mut self.out, &mut self.body]
         {

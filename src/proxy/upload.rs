@@ -51,6 +51,11 @@ impl Upload {
         }
     }
 
+    /// Whether all of the body has been passed on.
+    pub(super) fn is_done(&self) -> bool {
+        self.body.is_ended()
+    }
+
     pub(super) fn give_back(self, exchange: &mut Exchange<'_>) {
         exchange.downstream.input = self.input;
         exchange.body = self.body;

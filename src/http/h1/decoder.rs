@@ -116,3 +116,61 @@ fn push(content: &mut Vec<Span>, start: usize, end: usize) -> usize {
     }
     end
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decoder_is_small_since_every_connection_has_one() {
+        assert!(size_of::<BodyDecoder>() <= 24);
+    }
+
+    #[test]
+    fn tiny_chunks_are_given_out_in_portions() {
+        let wire = ["1\r\nx\r\n".repeat(SPANS_MAX + 1), "0\r\n\r\n".to_owned()].concat();
+        let mut decoder = BodyDecoder::new(BodyLength::Chunked);
+        let mut content = vec![];
+        let first = decoder.decode(wire.as_bytes(), 0, &mut content).unwrap();
+        assert_eq!((content.len(), first.ended), (SPANS_MAX, false));
+        let second = decoder.decode(wire.as_bytes(), first.consumed, &mut content).unwrap();
+        assert_eq!((content.len(), second.ended), (SPANS_MAX + 1, true));
+        assert_eq!(first.consumed + second.consumed, wire.len());
+    }
+
+    #[test]
+    fn content_is_given_out_before_its_chunk_is_complete() {
+        let mut decoder = BodyDecoder::new(BodyLength::Chunked);
+        let mut content = vec![];
+        let decoded = decoder.decode(b"10\r\nabc", 0, &mut content);
+        assert_eq!(decoded, Ok(Decoded { consumed: 7, ended: false }));
+        assert_eq!(content, [Span::new(4, 7)]);
+    }
+
+    #[test]
+    fn a_closed_connection_ends_only_a_body_that_waits_for_it() {
+        let at_eof = |length, input: &[u8]| {
+            let mut decoder = BodyDecoder::new(length);
+            decoder.decode(input, 0, &mut vec![]).unwrap();
+            decoder.at_eof().map(|()| decoder.is_ended())
+        };
+        assert_eq!(at_eof(BodyLength::UntilClose, b"abc"), Ok(true));
+        assert_eq!(at_eof(BodyLength::Empty, b""), Ok(true));
+        assert_eq!(at_eof(BodyLength::Fixed(3), b"abc"), Ok(true));
+        assert_eq!(at_eof(BodyLength::Fixed(4), b"abc"), Err(Refusal::BodyIncomplete));
+        assert_eq!(at_eof(BodyLength::Chunked, b"3\r\nabc\r\n"), Err(Refusal::BodyIncomplete));
+        assert_eq!(at_eof(BodyLength::Chunked, b"0\r\n\r\n"), Ok(true));
+    }
+
+    #[test]
+    fn trailers_are_kept_unless_they_could_do_harm() {
+        let wire = b"0\r\nX-Sum: 1\r\nContent-Length: 9\r\nauthorization: b\r\nX_Real_IP: c\r\n\
+            Set-Cookie: d\r\ngrpc-status:  0 \r\n\r\n";
+        let mut decoder = BodyDecoder::new(BodyLength::Chunked);
+        let (last, rest) = wire.split_last().unwrap();
+        decoder.decode(rest, 0, &mut vec![]).unwrap();
+        assert_eq!(decoder.trailers(), b"");
+        decoder.decode(&[*last], 0, &mut vec![]).unwrap();
+        assert_eq!(decoder.trailers(), b"X-Sum: 1\r\ngrpc-status:  0 \r\n");
+    }
+}

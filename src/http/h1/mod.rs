@@ -10,6 +10,8 @@ mod request;
 mod request_line;
 mod response;
 mod trailers;
+#[cfg(test)]
+mod wire_tests;
 
 pub use decoder::{BodyDecoder, Decoded, SPANS_MAX};
 pub use encoder::{BodyEncoder, ChunkHead};

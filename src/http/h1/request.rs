@@ -167,3 +167,155 @@ impl RequestHead {
             .any(|member| member.eq_ignore_ascii_case(b"trailers"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: HeadLimits = HeadLimits { bytes: 4096, fields: 10 };
+
+    fn understood(raw: &str) -> RequestHead {
+        let mut head = RequestHead::default();
+        assert_eq!(head.parse(raw.as_bytes(), &LIMITS), Ok(true), "{raw}");
+        head
+    }
+
+    fn get(fields: &str) -> (RequestHead, String) {
+        let raw = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        (understood(&raw), raw)
+    }
+
+    fn text(raw: &str, span: Span) -> &str {
+        std::str::from_utf8(span.of(raw.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn the_parts_of_a_request_are_found() {
+        let raw = "\r\nPUT /a/b?c=d?e HTTP/1.1\r\nHost: A.example:81\r\nX-B: \t c d \t\r\n\r\nbody";
+        let head = understood(raw);
+        assert_eq!((head.method, text(raw, head.method_text)), (Method::Put, "PUT"));
+        assert_eq!((head.form, text(raw, head.target)), (TargetForm::Origin, "/a/b?c=d?e"));
+        assert_eq!(text(raw, head.authority), "A.example:81");
+        assert_eq!(text(raw, head.path), "/a/b");
+        assert_eq!(head.query.map(|query| text(raw, query)), Some("c=d?e"));
+        assert_eq!(head.get(raw.as_bytes(), "x-b"), Some(&b"c d"[..]));
+        assert_eq!(head.get(raw.as_bytes(), "x-c"), None);
+        assert_eq!(&raw[head.len..], "body");
+    }
+
+    #[test]
+    fn an_absolute_target_is_taken_apart() {
+        let raw = "GET https://a.example:443?b HTTP/1.1\r\nHost: A.example\r\n\r\n";
+        let head = understood(raw);
+        assert_eq!(head.form, TargetForm::Absolute);
+        assert_eq!(text(raw, head.authority), "a.example:443");
+        assert_eq!(text(raw, head.path), "");
+        assert_eq!(head.query.map(|query| text(raw, query)), Some("b"));
+    }
+
+    #[test]
+    fn an_empty_query_is_not_the_same_as_none() {
+        let raw = "GET /? HTTP/1.0\r\n\r\n";
+        assert_eq!(understood(raw).query.map(|query| text(raw, query)), Some(""));
+        assert_eq!(understood("GET / HTTP/1.0\r\n\r\n").query, None);
+    }
+
+    #[test]
+    fn the_client_decides_whether_the_connection_is_kept() {
+        let keeps = |version: &str, connection: &str| {
+            let raw = format!("GET / HTTP/{version}\r\nHost: a\r\n{connection}\r\n");
+            understood(&raw).keep_alive
+        };
+        assert!(keeps("1.1", ""));
+        assert!(keeps("1.1", "Connection: x\r\n"));
+        assert!(!keeps("1.1", "Connection: x, Close\r\n"));
+        assert!(!keeps("1.1", "Connection: keep-alive\r\nConnection: close\r\n"));
+        assert!(!keeps("1.0", ""));
+        assert!(keeps("1.0", "Connection: Keep-Alive\r\n"));
+        assert!(!keeps("1.0", "Connection: keep-alive, close\r\n"));
+        assert!(!keeps("1.0", "Proxy-Connection: keep-alive\r\n"));
+    }
+
+    #[test]
+    fn fields_of_this_connection_are_marked() {
+        let (head, raw) =
+            get("X-A: 1\r\nConnection: x-a, X-B\r\nx-b: 2\r\nTE: x\r\nX-C: 3\r\nX-A: 4\r\n");
+        let marked = head.fields.iter().filter(|field| field.hop_by_hop);
+        let names: Vec<_> = marked.map(|field| text(&raw, field.name)).collect();
+        assert_eq!(names, ["X-A", "Connection", "x-b", "TE", "X-A"]);
+    }
+
+    #[test]
+    fn fields_that_are_hop_by_hop_are_marked_unnamed() {
+        let (head, _) = get("Keep-Alive: 5\r\nProxy-Connection: x\r\nHTTP2-Settings: x\r\n\
+             Upgrade: h2c\r\nProxy-Authorization: x\r\nProxy: x\r\nTE: x\r\nTrailer: x\r\n");
+        let kept: Vec<_> = head.fields.iter().filter(|field| !field.hop_by_hop).collect();
+        assert!(kept.iter().map(|field| field.known).eq([FieldName::Host, FieldName::Trailer]));
+    }
+
+    #[test]
+    fn only_another_protocol_is_an_upgrade() {
+        let upgrades = |fields: &str| get(fields).0.upgrade;
+        assert!(upgrades("Connection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n"));
+        assert!(upgrades("Connection: upgrade\r\nUpgrade: a/1, b\r\n"));
+        assert!(!upgrades("Upgrade: websocket\r\n"));
+        assert!(!upgrades("Connection: upgrade\r\n"));
+        for http in ["h2c", "H2C", "websocket, h2c", "HTTP/2.0", "h2", "a b", "", "a/", "a,"] {
+            let fields = format!("Connection: upgrade\r\nUpgrade: {http}\r\n");
+            assert!(!upgrades(&fields), "{http}");
+        }
+        assert!(!upgrades("Connection: upgrade\r\nUpgrade: a\r\nUpgrade: b\r\n"));
+        assert!(!upgrades("Connection: upgrade\r\nUpgrade: a\r\nContent-Length: 0\r\n"));
+    }
+
+    #[test]
+    fn a_100_is_waited_for_only_with_a_body() {
+        let waits = |version: &str, length: &str| {
+            let raw =
+                format!("PUT / HTTP/{version}\r\nHost: a\r\nExpect: 100-Continue\r\n{length}\r\n");
+            understood(&raw).expects_continue
+        };
+        assert!(waits("1.1", "Content-Length: 1\r\n"));
+        assert!(waits("1.1", "Transfer-Encoding: chunked\r\n"));
+        assert!(!waits("1.1", "Content-Length: 0\r\n"));
+        assert!(!waits("1.1", ""));
+        assert!(!waits("1.0", "Content-Length: 1\r\n"));
+    }
+
+    #[test]
+    fn trailers_are_accepted_by_a_member_of_te() {
+        assert!(get("TE: gzip;q=0.5 , Trailers\r\n").0.accepts_trailers);
+        assert!(!get("TE: trailers;q=0.5\r\n").0.accepts_trailers);
+        assert!(!get("X-TE: trailers\r\n").0.accepts_trailers);
+    }
+
+    #[test]
+    fn a_head_leaves_nothing_to_the_next_one() {
+        let mut head = RequestHead::default();
+        let first = b"PUT http://b/?c HTTP/1.1\r\nHost: b\r\nX-A: 1\r\nTE: trailers\r\nExpect: 100-continue\r\n\
+            Connection: close\r\nContent-Length: 5\r\n\r\n";
+        let second = b"GET / HTTP/1.0\r\n\r\n";
+        let fresh = understood("GET / HTTP/1.0\r\n\r\n");
+        for begun in [&first[..], &first[..60], b"GET / HTTP/1.1\r\nHost: \r\n\r\n"] {
+            let answer = head.parse(begun, &LIMITS);
+            if answer == Ok(false) {
+                head.clear();
+            }
+            assert_eq!(head.parse(second, &LIMITS), Ok(true));
+            assert_eq!(format!("{head:?}"), format!("{fresh:?}"), "after {answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_limit_counts_the_whole_head_and_nothing_behind_it() {
+        let raw = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n and a body that does not count";
+        let parse =
+            |bytes, fields| RequestHead::default().parse(raw, &HeadLimits { bytes, fields });
+        assert_eq!(parse(27, 1), Ok(true));
+        assert_eq!(parse(26, 1), Err(Refusal::HeadTooLarge));
+        assert_eq!(parse(16, 1), Err(Refusal::HeadTooLarge));
+        assert_eq!(parse(15, 1), Err(Refusal::StartLineTooLong));
+        assert_eq!(parse(0, 1), Err(Refusal::StartLineTooLong));
+        assert_eq!(parse(27, 0), Err(Refusal::FieldsTooMany));
+    }
+}

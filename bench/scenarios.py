@@ -1,0 +1,87 @@
+"""What is measured. Each scenario has one row here; `peers` says what it means for whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+INPUTS = Path(__file__).resolve().parent / "inputs"
+
+
+class Kind(Enum):
+    """What is counted."""
+
+    REQUESTS = "CPU per request"
+    STREAMS = "delay of an event"
+    IDLE = "memory of an idle connection"
+
+
+@dataclass(frozen=True)
+class Duties:
+    """What a candidate must do beside relaying. The same for all of them."""
+
+    access_log: bool = False
+    """One line per request in a file."""
+    metrics: bool = False
+    """Counters that can be scraped while it runs."""
+    header_edits: bool = False
+    """Set one request field, set one response field, remove one response field."""
+    ai: bool = False
+    """Find the model in the body and choose the endpoint by it. Only Ringgate can."""
+
+
+PLAIN = Duties()
+GOVERNED = Duties(access_log=True, metrics=True, header_edits=True)
+CHAT = Duties(access_log=True, ai=True)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One row of the comparison."""
+
+    name: str
+    title: str
+    kind: Kind = Kind.REQUESTS
+    duties: Duties = PLAIN
+    path: str = "/bytes/128"
+    connections: int = 64
+    close: bool = False
+    body: Path | None = None
+
+
+SCENARIOS = [
+    Scenario("plain-128", "128 B reply, 64 keep-alive connections"),
+    Scenario("plain-16k", "16 KiB reply, 64 keep-alive connections", path="/bytes/16384"),
+    Scenario("close", "128 B reply, a connection per request", close=True),
+    Scenario(
+        "governed-128",
+        "128 B reply with access log, metrics and header edits",
+        duties=GOVERNED,
+    ),
+    Scenario(
+        "chat",
+        "chat completion, 1 KiB in, 1 KiB out, with access log; only Ringgate reads the body",
+        duties=CHAT,
+        path="/v1/chat/completions",
+        body=INPUTS / "chat_request.json",
+    ),
+    Scenario(
+        "streams",
+        "1,000 event streams of 2 events/s, phases spread",
+        kind=Kind.STREAMS,
+        path="/events",
+        connections=1000,
+    ),
+    Scenario(
+        "idle",
+        "8,000 idle keep-alive connections after one request each",
+        kind=Kind.IDLE,
+        connections=8000,
+    ),
+]
+
+
+def named(names: list[str]) -> list[Scenario]:
+    """The scenarios with these names, in the order of the table; all of them without names."""
+    return [scenario for scenario in SCENARIOS if not names or scenario.name in names]
