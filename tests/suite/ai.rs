@@ -45,7 +45,8 @@ fn forwarded(pair: &(Origin, Gateway), body: &str) -> Request {
 #[test]
 fn the_model_is_found_wherever_it_stands_and_the_body_is_not_touched() {
     let pair = pair();
-    let long = format!("{{\"messages\":[{{\"content\":{:?}}}],\"model\":\"m\"}}", "x".repeat(300_000));
+    let long =
+        format!("{{\"messages\":[{{\"content\":{:?}}}],\"model\":\"m\"}}", "x".repeat(300_000));
     for body in [
         "{\"model\":\"m\"}",
         " {\r\n\t\"messages\" : [ ] ,\n  \"model\" :\t\"m\" , \"stream\" : false }\n ",
@@ -55,7 +56,11 @@ fn the_model_is_found_wherever_it_stands_and_the_body_is_not_touched() {
         &long,
     ] {
         let seen = forwarded(&pair, body);
-        assert!(seen.body == body.as_bytes(), "changed: {:.100}", String::from_utf8_lossy(&seen.body));
+        assert!(
+            seen.body == body.as_bytes(),
+            "changed: {:.100}",
+            String::from_utf8_lossy(&seen.body)
+        );
         assert_eq!(seen.get("content-length"), Some(&*body.len().to_string()));
         assert_eq!(seen.target(), "/v1/chat/completions");
     }
@@ -105,7 +110,11 @@ fn an_endpoint_without_a_key_gets_no_credential() {
     let origin = origin().reply("{}").start();
     let gateway = ai_gateway("", &[model("m", &origin, "vllm", "")]).start();
 
-    gateway.client().post("/v1/embeddings", "Authorization: Bearer secret\r\n", "{\"model\":\"m\"}");
+    gateway.client().post(
+        "/v1/embeddings",
+        "Authorization: Bearer secret\r\n",
+        "{\"model\":\"m\"}",
+    );
 
     assert!(!origin.request().head.has("authorization"));
 }
@@ -169,8 +178,10 @@ fn a_body_that_readers_could_read_differently_is_refused() {
 #[test]
 fn an_unknown_model_is_404_with_near_names() {
     let origin = origin().start();
-    let models: Vec<_> =
-        ["gpt-4o", "gpt-4o-mini", "claude-3"].iter().map(|name| model(name, &origin, "openai", "")).collect();
+    let models: Vec<_> = ["gpt-4o", "gpt-4o-mini", "claude-3"]
+        .iter()
+        .map(|name| model(name, &origin, "openai", ""))
+        .collect();
     let gateway = ai_gateway("", &models).start();
     let mut client = gateway.client();
 
@@ -195,7 +206,9 @@ fn an_alias_leads_to_its_model() {
     let gateway = ai_gateway("", &[text]).start();
 
     let reply = gateway.client().post(
-        "/v1/completions", "X-Request-Id: by-alias\r\n", "{\"model\":\"latest\"}",
+        "/v1/completions",
+        "X-Request-Id: by-alias\r\n",
+        "{\"model\":\"latest\"}",
     );
 
     assert_eq!(reply.status, 200);
@@ -220,7 +233,10 @@ fn anthropic_calls_go_to_anthropic_endpoints_in_their_shape() {
     let reply = client.post("/v1/messages", fields, "{\"model\":\"claud\"}");
     assert_eq!(reply.status, 404);
     let body = reply.json();
-    assert_eq!((&body["type"], &body["error"]["type"]), (&json!("error"), &json!("not_found_error")));
+    assert_eq!(
+        (&body["type"], &body["error"]["type"]),
+        (&json!("error"), &json!("not_found_error"))
+    );
     assert_eq!(body["request_id"].as_str(), reply.get("x-request-id"));
 
     // An OpenAI call for a model that only speaks Anthropic's dialect.
@@ -235,7 +251,10 @@ fn unknown_operations_and_methods_are_refused_in_the_client_s_dialect() {
     let mut client = pair.1.client();
 
     let reply = client.post("/v1/nothing", "", "{\"model\":\"m\"}");
-    assert_eq!((reply.status, &reply.json()["error"]["type"]), (404, &json!("invalid_request_error")));
+    assert_eq!(
+        (reply.status, &reply.json()["error"]["type"]),
+        (404, &json!("invalid_request_error"))
+    );
     let reply = client.get("/v1/chat/completions");
     assert_eq!((reply.status, reply.get("allow")), (405, Some("POST")));
     assert!(reply.json()["error"].is_object());
@@ -247,20 +266,23 @@ fn unknown_operations_and_methods_are_refused_in_the_client_s_dialect() {
 #[test]
 fn the_list_of_models_is_the_configuration_s() {
     let origin = origin().start();
-    let models: Vec<_> = ["b", "a/b c"].iter().map(|name| model(name, &origin, "openai", "")).collect();
+    let models: Vec<_> =
+        ["b", "a/b c"].iter().map(|name| model(name, &origin, "openai", "")).collect();
     let gateway = ai_gateway("", &models).start();
     let mut client = gateway.client();
 
     for target in ["/v1/models", "/api/v1/models"] {
         let list = client.get(target).json();
         assert_eq!(list["object"], "list");
-        let ids: Vec<_> = list["data"].as_array().expect("a list").iter().map(|model| &model["id"]).collect();
+        let ids: Vec<_> =
+            list["data"].as_array().expect("a list").iter().map(|model| &model["id"]).collect();
         assert_eq!(ids, ["b", "a/b c"]);
         assert_eq!(list["data"][0]["object"], "model");
         assert!(list["data"][0]["created"].is_u64());
     }
     assert_eq!(client.get("/v1/models/b").json()["id"], "b");
-    assert_eq!(client.get("/v1/models/a/b%20c").json()["id"], "a/b c");
+    let reply = client.get("/v1/models/a/b%20c");
+    assert_eq!(reply.json()["id"], "a/b c", "{}", reply.text());
     assert_eq!(client.get("/v1/models/c").status, 404);
     assert_eq!(origin.requests_seen(), 0);
 }
@@ -291,12 +313,16 @@ fn a_form_names_its_model_too() {
             "Content-Type: audio/wav" ""
         ];
         form.extend_from_slice(b"\x00\xff--X\r\n--XY\r\nname=\"model\"\r\n");
-        form.extend(wire!["--XX" "Content-Disposition: form-data; name=\"model\"" "" model "--XX--"]);
+        form.extend(
+            wire!["--XX" "Content-Disposition: form-data; name=\"model\"" "" model "--XX--"],
+        );
         form
     };
 
     let reply = gateway.client().post(
-        "/v1/audio/transcriptions", "Content-Type: multipart/form-data; boundary=XX\r\n", form("m"),
+        "/v1/audio/transcriptions",
+        "Content-Type: multipart/form-data; boundary=XX\r\n",
+        form("m"),
     );
 
     assert_eq!(reply.status, 200, "{}", reply.text());
@@ -357,7 +383,8 @@ fn bodies_above_what_the_instance_may_hold_wait_outside() {
 fn a_coded_body_is_415() {
     let pair = pair();
 
-    let reply = pair.1.client().post("/v1/completions", "Content-Encoding: br\r\n", "{\"model\":\"m\"}");
+    let reply =
+        pair.1.client().post("/v1/completions", "Content-Encoding: br\r\n", "{\"model\":\"m\"}");
 
     assert_eq!(reply.status, 415);
     assert!(reply.json()["error"].is_object());
@@ -408,7 +435,9 @@ fn an_answer_streams_through_as_it_is() {
     let gateway = ai_gateway("", &[model("m", &origin, "openai", "")]).start();
 
     let reply = gateway.client().post(
-        "/v1/chat/completions", "X-Request-Id: s\r\n", "{\"model\":\"m\",\"stream\":true}",
+        "/v1/chat/completions",
+        "X-Request-Id: s\r\n",
+        "{\"model\":\"m\",\"stream\":true}",
     );
 
     assert_eq!(reply.text(), events);

@@ -113,5 +113,6 @@ fn int_ends_at_once() {
 fn an_idle_gateway_ends_at_once() {
     let mut gateway = gateway().start();
 
-    assert!(gateway.terminate().success());
+    let status = gateway.terminate();
+    assert!(status.success(), "{status}");
 }

@@ -12,6 +12,8 @@ mod drain;
 mod forwarding;
 mod framing;
 mod keep_alive;
+mod limits;
+mod memory;
 mod refusals;
 mod reload;
 mod routing;

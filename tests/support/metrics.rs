@@ -8,9 +8,14 @@ impl Metrics {
     /// `name{reason="bare_line_feed"}`. A family that the page does not have is a typing error.
     pub fn sum(&self, series: &str) -> f64 {
         let (name, wanted) = split(series);
-        let known = format!("# TYPE {name} ");
-        assert!(self.0.contains(&known), "there is no metric {name}");
+        assert!(self.has_family(name), "there is no metric {name}");
         self.series(name).filter(|(labels, _)| contains(labels, &wanted)).map(|(_, n)| n).sum()
+    }
+
+    fn has_family(&self, name: &str) -> bool {
+        let base = ["_count", "_sum", "_bucket"].iter().find_map(|end| name.strip_suffix(end));
+        let is_type_of = |family: &str| self.0.contains(&format!("# TYPE {family} "));
+        is_type_of(name) || base.is_some_and(is_type_of)
     }
 
     /// As [`Metrics::sum`], for counters.
