@@ -68,7 +68,7 @@ fn idle_connections_cost_little() {
     crate::support::raise_open_files();
     let origin = origin().reply("hello").start();
     let gateway = gateway().route("/", &origin).start();
-    let mut connect = || {
+    let connect = || {
         let mut clients: Vec<_> = (0..CONNECTIONS).map(|_| gateway.client()).collect();
         for client in &mut clients {
             assert_eq!(client.get("/").text(), "hello");

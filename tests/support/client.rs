@@ -12,8 +12,6 @@ pub struct Reply {
     pub head: Head,
     pub body: Vec<u8>,
     pub trailers: Vec<(String, String)>,
-    /// Sizes of the chunks, if it came in chunks.
-    pub chunks: Vec<usize>,
 }
 
 impl Reply {
@@ -93,7 +91,7 @@ impl Client {
         let head = self.read_head()?;
         let status = head.word(1).parse().map_err(|_| Broken::Malformed(format!("{head:?}")))?;
         let body = self.wire.read_response_body(&head, method)?;
-        Ok(Reply { status, head, body: body.content, trailers: body.trailers, chunks: body.chunks })
+        Ok(Reply { status, head, body: body.content, trailers: body.trailers })
     }
 
     pub fn read_head(&mut self) -> Result<Head, Broken> {

@@ -19,8 +19,6 @@ pub struct Request {
     pub head: Head,
     pub body: Vec<u8>,
     pub trailers: Vec<(String, String)>,
-    /// Which of the origin's connections brought it, from 0.
-    pub connection: usize,
     /// Its place among all requests, from 0.
     pub number: usize,
 }
@@ -105,6 +103,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>, script: &Script) {
             shared: Arc::clone(shared),
         };
         let script = Arc::clone(script);
+        seen.join_finished();
         seen.threads.push(thread::spawn(move || {
             script(&mut connection);
         }));
@@ -124,6 +123,23 @@ struct Seen {
     /// One for each connection ever accepted; gone when the script is done with it.
     streams: Vec<Option<TcpStream>>,
     threads: Vec<JoinHandle<()>>,
+    has_panicked: bool,
+}
+
+impl Seen {
+    /// A thread that has ended keeps its stack until it is joined.
+    fn join_finished(&mut self) {
+        let threads = std::mem::take(&mut self.threads);
+        let (finished, running) = threads.into_iter().partition(JoinHandle::is_finished);
+        self.threads = running;
+        self.has_panicked |= join_all(finished);
+    }
+}
+
+/// Waits for all of them, and says whether one panicked.
+fn join_all(threads: Vec<JoinHandle<()>>) -> bool {
+    let ends: Vec<_> = threads.into_iter().map(JoinHandle::join).collect();
+    ends.iter().any(Result::is_err)
 }
 
 impl Shared {
@@ -159,9 +175,7 @@ impl Connection {
         let body = self.whole(body)?;
         let mut seen = self.shared.lock();
         let number = seen.requests.len();
-        let connection = self.index;
-        let request =
-            Request { head, body: body.content, trailers: body.trailers, connection, number };
+        let request = Request { head, body: body.content, trailers: body.trailers, number };
         seen.requests.push(request.clone());
         Some(request)
     }
@@ -285,11 +299,10 @@ impl Origin {
 impl Drop for Origin {
     fn drop(&mut self) {
         self.stop_listening();
-        let acceptor = self.acceptor.take().map(JoinHandle::join);
+        let mut failed = join_all(self.acceptor.take().into_iter().collect());
         self.close_connections();
         let threads = std::mem::take(&mut self.shared.lock().threads);
-        let scripts: Vec<_> = threads.into_iter().map(JoinHandle::join).collect();
-        let failed = scripts.into_iter().chain(acceptor).any(|ended| ended.is_err());
+        failed |= join_all(threads) | self.shared.lock().has_panicked;
         assert!(!failed || thread::panicking(), "an origin panicked");
     }
 }

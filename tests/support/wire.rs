@@ -116,8 +116,6 @@ pub struct Body {
     pub content: Vec<u8>,
     /// Of a chunked body.
     pub trailers: Vec<(String, String)>,
-    /// Sizes of the chunks as they came.
-    pub chunks: Vec<usize>,
 }
 
 /// One side of a connection, and what it has received but not yet read.
@@ -196,14 +194,6 @@ impl Wire {
         Ok(self.take(count))
     }
 
-    /// Whatever there is, at least one byte.
-    pub fn read_some(&mut self) -> Result<Vec<u8>, Broken> {
-        if self.buffer.is_empty() {
-            self.receive_some()?;
-        }
-        Ok(self.take(self.buffer.len()))
-    }
-
     /// All bytes to the end, and how the end came: a close is `Closed` or, behind bytes, `Cut`.
     pub fn read_to_end(&mut self) -> (Vec<u8>, Broken) {
         loop {
@@ -272,7 +262,6 @@ impl Wire {
                 body.trailers = self.read_trailers()?;
                 return Ok(body);
             }
-            body.chunks.push(chunk.len());
             body.content.extend_from_slice(&chunk);
         }
     }
