@@ -182,7 +182,7 @@ impl Exchange<'_> {
         timeouts: &ClusterTimeouts,
     ) -> Result<(), ExchangeError> {
         self.set_deadline(timeouts.idle);
-        let chunked = self.sends_chunked();
+        let encoder = self.request_encoder();
         let Self { downstream, scratch, body, record, .. } = self;
         let input = downstream.input.bytes();
         scratch.content.clear();
@@ -192,10 +192,10 @@ impl Exchange<'_> {
         self.body_allowance = left.ok_or(Refusal::BodyTooLarge)?;
         let has_body = !scratch.request.body.is_empty();
         let framed = Framed {
-            head: &scratch.out,
+            out: &mut scratch.out,
             bytes: input,
             content: &scratch.content,
-            chunked,
+            encoder,
             ended: decoded.ended && has_body,
             trailers: body.trailers(),
         };

@@ -180,10 +180,12 @@ pub(super) async fn send_pieces(
     deadline: &Deadline,
 ) -> io::Result<u64> {
     let mut slices = [IoSlice::new(&[]); PIECES_MAX];
-    for (slice, piece) in slices.iter_mut().zip(pieces) {
-        *slice = IoSlice::new(piece);
+    let mut count = 0;
+    for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
+        slices[count] = IoSlice::new(piece);
+        count += 1;
     }
-    socket.send_all(&mut slices, deadline).await?;
+    socket.send_all(&mut slices[..count], deadline).await?;
     Ok(pieces.iter().map(|piece| piece.len() as u64).sum())
 }
 

@@ -19,7 +19,7 @@ use crate::ai::call::Dialect;
 use crate::ai::stream::FirstEvent;
 use crate::http::authority::Authority;
 use crate::http::field_name::FieldName;
-use crate::http::h1::{BodyDecoder, HeadLimits, TargetForm};
+use crate::http::h1::{BodyDecoder, BodyEncoder, HeadLimits, TargetForm};
 use crate::http::message::{BodyLength, Version};
 use crate::http::refusal::Refusal;
 use crate::http::span::Span;
@@ -208,9 +208,9 @@ impl<'c> Exchange<'c> {
         &NONE
     }
 
-    /// Whether the request goes out in chunks.
-    pub(super) fn sends_chunked(&self) -> bool {
-        Framing::of_request(self.scratch.request.body) == Framing::Chunked
+    /// How the request's content goes out.
+    pub(super) fn request_encoder(&self) -> BodyEncoder {
+        BodyEncoder::new(self.scratch.request.body)
     }
 
     /// Notices the first event of a streamed answer to a call.

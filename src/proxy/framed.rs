@@ -1,27 +1,30 @@
-//! Content and its framing, gathered into one send.
+//! Content and its framing, sent as one piece or gathered into one send.
 
 use std::io::{self, IoSlice};
 
+use crate::http::h1::BodyEncoder;
 use crate::http::span::Span;
 use crate::net::socket::Socket;
 use crate::runtime::io::Deadline;
 
-/// Spans of content that are sent as they lie. More of them, as in a body of tiny chunks, are
-/// cheaper to copy together than to gather.
-const GATHERED_MAX: usize = 8;
-/// Head, chunk size, content, end.
-const PIECES_MAX: usize = GATHERED_MAX + 5;
+/// Up to this much content is copied behind its head: cheaper than having the kernel read a list
+/// of pieces, and what most answers and all event streams have.
+const COPIED_MAX: usize = 4 * 1024;
 
-/// A chunk-size line: sixteen hexadecimal digits and CRLF at most.
-const SIZE_LINE_MAX: usize = 18;
+/// Spans of content that are sent as they lie. More of them, as in a body of tiny chunks, are
+/// cheaper to copy.
+const GATHERED_MAX: usize = 8;
+/// Head and chunk size, content, end of the chunk, end of the body.
+const PIECES_MAX: usize = GATHERED_MAX + 3;
 
 /// One write of a message: its head, or nothing, and the content at hand.
 pub(super) struct Framed<'a> {
-    pub(super) head: &'a [u8],
+    /// Holds the head; used up by the send.
+    pub(super) out: &'a mut Vec<u8>,
     /// What the spans point into.
     pub(super) bytes: &'a [u8],
     pub(super) content: &'a [Span],
-    pub(super) chunked: bool,
+    pub(super) encoder: BodyEncoder,
     /// This content is the last.
     pub(super) ended: bool,
     /// Whole lines, sent behind the last chunk.
@@ -30,14 +33,30 @@ pub(super) struct Framed<'a> {
 
 impl Framed<'_> {
     /// Sends it and says how many bytes that were.
-    pub(super) async fn send(&self, socket: &Socket, deadline: &Deadline) -> io::Result<u64> {
+    pub(super) async fn send(self, socket: &Socket, deadline: &Deadline) -> io::Result<u64> {
         let length: usize = self.content.iter().map(|span| span.len()).sum();
-        let mut size_line = [0; SIZE_LINE_MAX];
-        let size_line = match self.chunked && length > 0 {
-            true => write_size_line(length, &mut size_line),
-            false => &[],
-        };
-        let joined: Vec<u8>;
+        self.out.extend_from_slice(self.encoder.before(length).as_bytes());
+        if length > COPIED_MAX && self.content.len() <= GATHERED_MAX {
+            return self.gather(length, socket, deadline).await;
+        }
+        for span in self.content {
+            self.out.extend_from_slice(span.of(self.bytes));
+        }
+        self.out.extend_from_slice(self.encoder.after(length));
+        if self.ended {
+            self.encoder.finish(self.trailers, self.out);
+        }
+        let total = self.out.len() as u64;
+        socket.send_bytes(self.out, deadline).await?;
+        self.out.clear();
+        Ok(total)
+    }
+
+    async fn gather(self, length: usize, socket: &Socket, deadline: &Deadline) -> io::Result<u64> {
+        let mut end = Vec::new();
+        if self.ended {
+            self.encoder.finish(self.trailers, &mut end);
+        }
         let mut pieces = [IoSlice::new(&[]); PIECES_MAX];
         let mut count = 0;
         let mut add = |piece| {
@@ -46,64 +65,14 @@ impl Framed<'_> {
                 count += 1;
             }
         };
-        add(self.head);
-        add(size_line);
-        if self.content.len() <= GATHERED_MAX {
-            self.content.iter().for_each(|span| add(span.of(self.bytes)));
-        } else {
-            joined = self.join(length);
-            add(&joined);
-        }
-        let (after_content, after_trailers): (&[u8], &[u8]) =
-            match (self.chunked, self.ended, length > 0) {
-                (false, ..) => (b"", b""),
-                (true, false, true) => (b"\r\n", b""),
-                (true, false, false) => (b"", b""),
-                (true, true, true) => (b"\r\n0\r\n", b"\r\n"),
-                (true, true, false) => (b"0\r\n", b"\r\n"),
-            };
-        add(after_content);
-        if self.ended && self.chunked {
-            add(self.trailers);
-        }
-        add(after_trailers);
-        let total = pieces[..count].iter().map(|piece| piece.len() as u64).sum();
-        socket.send_all(&mut pieces[..count], deadline).await?;
+        add(self.out);
+        self.content.iter().for_each(|span| add(span.of(self.bytes)));
+        add(self.encoder.after(length));
+        add(&end);
+        let pieces = &mut pieces[..count];
+        let total = pieces.iter().map(|piece| piece.len() as u64).sum();
+        socket.send_all(pieces, deadline).await?;
+        self.out.clear();
         Ok(total)
-    }
-
-    fn join(&self, length: usize) -> Vec<u8> {
-        let mut joined = Vec::with_capacity(length);
-        self.content.iter().for_each(|span| joined.extend_from_slice(span.of(self.bytes)));
-        joined
-    }
-}
-
-/// RFC 9112, 7.1: the size in hexadecimal, then CRLF.
-fn write_size_line(size: usize, line: &mut [u8; SIZE_LINE_MAX]) -> &[u8] {
-    let mut at = SIZE_LINE_MAX - 2;
-    line[at..].copy_from_slice(b"\r\n");
-    let mut rest = size;
-    loop {
-        at -= 1;
-        line[at] = b"0123456789abcdef"[rest & 15];
-        rest >>= 4;
-        if rest == 0 {
-            return &line[at..];
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_size_line_is_lower_case_hex_without_leading_zeroes() {
-        for (size, line) in [(1, "1\r\n"), (255, "ff\r\n"), (32_768, "8000\r\n")] {
-            assert_eq!(write_size_line(size, &mut [0; SIZE_LINE_MAX]), line.as_bytes());
-        }
-        let mut buffer = [0; SIZE_LINE_MAX];
-        assert_eq!(write_size_line(usize::MAX, &mut buffer), b"ffffffffffffffff\r\n");
     }
 }

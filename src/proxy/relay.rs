@@ -9,8 +9,9 @@ use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
-use super::downstream::Waited;
+use super::downstream::{Link, Waited};
 use super::error::ExchangeError;
 use super::exchange::Exchange;
 use super::forward::{Framing, Response};
@@ -19,7 +20,7 @@ use super::input::Input;
 use super::settings::ClusterTimeouts;
 use super::upload::Upload;
 use crate::http::field_name::FieldName;
-use crate::http::h1::{BodyDecoder, HeadLimits};
+use crate::http::h1::{BodyDecoder, BodyEncoder, HeadLimits};
 use crate::http::message::{BodyLength, Version};
 use crate::http::refusal::{Refusal, ResponseFault};
 use crate::http::span::Span;
@@ -29,6 +30,9 @@ use crate::runtime::clock::Instant;
 
 /// A response head may be larger than a request head: servers send policies and cookies.
 const RESPONSE_LIMITS: HeadLimits = HeadLimits { bytes: 64 * 1024, fields: 256 };
+
+/// How long a client may be gone unnoticed on a connection that its exchange ends.
+const WATCH_AFTER: Duration = Duration::from_millis(4);
 
 /// Interim responses to one request. A server that sends more is not going to answer.
 const INTERIM_MAX: usize = 16;
@@ -131,18 +135,19 @@ impl Exchange<'_> {
         let arrived = self.downstream.worker.core.now();
         let mut decoder = BodyDecoder::new(self.scratch.response.body);
         let framing = self.write_response_head(&mut received, whole.get());
-        let mut head = std::mem::take(&mut self.scratch.out);
+        let encoder = match framing {
+            Framing::Chunked => BodyEncoder::Chunked,
+            _ => BodyEncoder::Identity,
+        };
         let mut first = true;
         let mut full = false;
         loop {
             if first || !received.is_empty() {
                 full = received.bytes().len() >= BUFFER_BYTES / 2;
                 self.set_deadline(timeouts.idle);
-                self.pass_on(&head, &mut received, &mut decoder, framing).await?;
+                self.pass_on(&mut received, &mut decoder, encoder).await?;
             }
             if std::mem::take(&mut first) {
-                head.clear();
-                self.scratch.out = std::mem::take(&mut head);
                 let sent = self.downstream.worker.core.precise_now();
                 self.record.overhead_ns += sent.nanos_since(arrived);
             }
@@ -157,7 +162,7 @@ impl Exchange<'_> {
                 Waited::Received(Some(chunk)) => received.push(chunk),
                 Waited::Received(None) => {
                     decoder.at_eof().map_err(|_| ExchangeError::UpstreamCut)?;
-                    self.end_body(framing).await?;
+                    self.end_body(encoder).await?;
                     break;
                 }
                 Waited::Broken => return Err(ExchangeError::UpstreamCut),
@@ -207,7 +212,11 @@ impl Exchange<'_> {
         received: &Input,
         watch: bool,
     ) -> Result<Chunk, ExchangeError> {
-        match self.downstream.wait_for(upstream, watch, true).await {
+        let waited = match watch && !self.keep_alive {
+            true => self.wait_before_watching(upstream).await,
+            false => self.downstream.wait_for(upstream, watch, true).await,
+        };
+        match waited {
             Waited::Received(Some(chunk)) => Ok(chunk),
             Waited::Received(None) | Waited::Broken if received.is_empty() => {
                 Err(ExchangeError::UpstreamClosed)
@@ -217,6 +226,20 @@ impl Exchange<'_> {
             }
             Waited::DownstreamGone => Err(ExchangeError::DownstreamGone),
             Waited::TimedOut => Err(self.timed_out(ExchangeError::FirstByteTimeout)),
+        }
+    }
+
+    /// On a connection that this exchange ends, no next request needs the receive that watches the
+    /// client. Starting it and taking it back costs more than most upstreams take to answer.
+    async fn wait_before_watching(&mut self, upstream: &Socket) -> Waited {
+        let deadline = &self.downstream.link.deadline;
+        let due = deadline.due();
+        deadline.set(Some(WATCH_AFTER));
+        let waited = self.downstream.wait_for(upstream, false, true).await;
+        self.downstream.link.deadline.set_at(due);
+        match waited {
+            Waited::TimedOut => self.downstream.wait_for(upstream, true, true).await,
+            waited => waited,
         }
     }
 
@@ -270,29 +293,27 @@ impl Exchange<'_> {
         framing
     }
 
-    /// Sends `head` and the content at hand to the client.
+    /// Sends the content at hand to the client, behind the head if that is still in `scratch.out`.
     async fn pass_on(
         &mut self,
-        head: &[u8],
         received: &mut Input,
         decoder: &mut BodyDecoder,
-        framing: Framing,
+        encoder: BodyEncoder,
     ) -> Result<(), ExchangeError> {
         let mut content: Vec<Span> = std::mem::take(&mut self.scratch.content);
         content.clear();
-        let decoded = decoder
-            .decode(received.bytes(), 0, &mut content)
-            .map_err(|finding| ResponseFault(finding))?;
+        let decoded = decoder.decode(received.bytes(), 0, &mut content).map_err(ResponseFault)?;
         self.notice_event(received.bytes(), &content);
         let framed = Framed {
-            head,
+            out: &mut self.scratch.out,
             bytes: received.bytes(),
             content: &content,
-            chunked: framing == Framing::Chunked,
+            encoder,
             ended: decoded.ended,
             trailers: decoder.trailers(),
         };
-        let sent = framed.send(&self.downstream.link.socket, &self.downstream.link.deadline).await;
+        let Link { socket, deadline } = &*self.downstream.link;
+        let sent = framed.send(socket, deadline).await;
         self.record.bytes_out += sent.map_err(|error| downstream_error(&error))?;
         self.scratch.content = content;
         received.consume(decoded.consumed);
@@ -300,16 +321,15 @@ impl Exchange<'_> {
     }
 
     /// The upstream closed, which was the end of its body.
-    async fn end_body(&mut self, framing: Framing) -> Result<(), ExchangeError> {
-        if framing == Framing::Chunked {
-            let sending = self.downstream.link.send(&[b"0\r\n\r\n"]);
-            self.record.bytes_out += sending.await.map_err(|error| downstream_error(&error))?;
-        }
+    async fn end_body(&mut self, encoder: BodyEncoder) -> Result<(), ExchangeError> {
+        encoder.finish(&[], &mut self.scratch.out);
+        let sent = self.downstream.link.send(&[&self.scratch.out]).await;
+        self.record.bytes_out += sent.map_err(|error| downstream_error(&error))?;
         Ok(())
     }
 
     /// The time limit that comes first: this step's, or the whole exchange's.
-    pub(super) fn set_deadline(&self, timeout: Option<std::time::Duration>) {
+    pub(super) fn set_deadline(&self, timeout: Option<Duration>) {
         let step = timeout.map(|timeout| self.downstream.worker.core.now() + timeout);
         let due = match (step, self.total_until) {
             (Some(step), Some(total)) => Some(step.min(total)),

@@ -8,7 +8,7 @@ use super::error::ExchangeError;
 use super::exchange::Exchange;
 use super::framed::Framed;
 use super::input::Input;
-use crate::http::h1::BodyDecoder;
+use crate::http::h1::{BodyDecoder, BodyEncoder};
 use crate::http::refusal::Refusal;
 use crate::http::span::Span;
 use crate::net::socket::Socket;
@@ -19,7 +19,8 @@ pub(super) struct Upload {
     input: Input,
     body: BodyDecoder,
     content: Vec<Span>,
-    chunked: bool,
+    out: Vec<u8>,
+    encoder: BodyEncoder,
     /// Content bytes that the body may still have.
     allowance: u64,
     received: u64,
@@ -42,7 +43,8 @@ impl Upload {
             input: std::mem::take(&mut exchange.downstream.input),
             body: std::mem::take(&mut exchange.body),
             content: Vec::new(),
-            chunked: exchange.sends_chunked(),
+            out: Vec::new(),
+            encoder: exchange.request_encoder(),
             allowance,
             received: 0,
             deadline: Deadline::new(&exchange.downstream.worker.core),
@@ -85,10 +87,10 @@ impl Upload {
             let left = self.allowance.checked_sub(length as u64);
             self.allowance = left.ok_or(Refusal::BodyTooLarge)?;
             let framed = Framed {
-                head: &[],
+                out: &mut self.out,
                 bytes: self.input.bytes(),
                 content: &self.content,
-                chunked: self.chunked,
+                encoder: self.encoder,
                 ended: decoded.ended,
                 trailers: self.body.trailers(),
             };

@@ -240,7 +240,8 @@ mod tests {
         assert_eq!((chunk.len(), buffers.in_use()), (5, 1));
         drop(chunk);
         assert_eq!(buffers.in_use(), 0);
-        assert_eq!(buffers.take_spare().as_ptr(), address);
+        let again = buffers.take_spare();
+        assert_eq!(again.as_ptr(), address);
     }
 
     #[test]

@@ -26,8 +26,11 @@ pub(crate) struct Epoll {
     pub(super) buffers: Rc<Buffers>,
 }
 
+/// Each question has a flag of its own, since an answer uses it up: who asked whether there is
+/// something to read must still be able to receive it.
 struct Source {
     fd: RawFd,
+    receivable: bool,
     readable: bool,
     writable: bool,
     /// The peer has ended or broken the connection: a short read does not mean "drained".
@@ -78,6 +81,7 @@ impl Epoll {
         // What is ready already is reported as an edge by the next wait.
         let source = Source {
             fd,
+            receivable: false,
             readable: false,
             writable: false,
             ended: false,
@@ -92,8 +96,18 @@ impl Epoll {
         Ok(SourceId(id))
     }
 
-    /// Closing the descriptor takes it out of the epoll set.
     pub(super) fn deregister(&mut self, id: SourceId, fd: OwnedFd) {
+        // Closing is not enough: a listening socket has duplicates, and while one of them is open
+        // the set would go on reporting events, for a slot that has another tenant by then.
+        // SAFETY: takes no event; a descriptor that is not in the set is an error without effect.
+        unsafe {
+            libc::epoll_ctl(
+                self.epoll.as_raw_fd(),
+                libc::EPOLL_CTL_DEL,
+                fd.as_raw_fd(),
+                std::ptr::null_mut(),
+            )
+        };
         drop(fd);
         let source = &mut self.sources[id.0 as usize];
         source.open = false;
@@ -110,7 +124,7 @@ impl Epoll {
     ) -> Poll<io::Result<Option<Chunk>>> {
         let source = &mut self.sources[id.0 as usize];
         remember(&mut source.read_waker, cx);
-        if !source.readable {
+        if !source.receivable {
             return Poll::Pending;
         }
         let mut bytes = self.buffers.take_spare();
@@ -122,13 +136,13 @@ impl Epoll {
             }
             Ok(len) => {
                 // A short read has emptied the socket: the next byte makes a new edge.
-                source.readable = len == bytes.len() || source.ended;
+                source.receivable = len == bytes.len() || source.ended;
                 Poll::Ready(Ok(Some(self.buffers.filled_spare(bytes, len))))
             }
             Err(error) => {
                 self.buffers.return_spare(bytes);
                 if error.kind() == io::ErrorKind::WouldBlock {
-                    source.readable = false;
+                    source.receivable = false;
                     return Poll::Pending;
                 }
                 Poll::Ready(Err(error))
@@ -138,7 +152,7 @@ impl Epoll {
 
     pub(super) fn is_quiet(&mut self, id: SourceId) -> bool {
         let source = &mut self.sources[id.0 as usize];
-        if !source.readable {
+        if !source.receivable {
             return true;
         }
         self.receives += 1;
@@ -148,7 +162,7 @@ impl Epoll {
             libc::recv(source.fd, (&raw mut byte).cast(), 1, libc::MSG_PEEK | libc::MSG_DONTWAIT)
         };
         let nothing = peeked < 0 && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock;
-        source.readable = !nothing;
+        source.receivable = !nothing;
         nothing
     }
 
@@ -204,6 +218,7 @@ impl Source {
             self.ended = true;
         }
         if has(libc::EPOLLIN) || self.ended {
+            self.receivable = true;
             self.readable = true;
             if let Some(waker) = &self.read_waker {
                 waker.wake_by_ref();
@@ -215,5 +230,47 @@ impl Source {
                 waker.wake_by_ref();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn ready<T>(poll: Poll<io::Result<T>>) -> Option<T> {
+        match poll {
+            Poll::Ready(outcome) => Some(outcome.unwrap()),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn what_was_found_readable_can_be_received() {
+        let mut epoll = Epoll::new().unwrap();
+        let (mut near, far) = UnixStream::pair().unwrap();
+        let source = epoll.register(far.as_raw_fd()).unwrap();
+        near.write_all(b"x").unwrap();
+        epoll.wait(None, &LoopStats::default()).unwrap();
+        let cx = Context::from_waker(Waker::noop());
+        assert!(ready(epoll.poll_readable(source, &cx)).is_some());
+        let chunk = ready(epoll.poll_recv(source, Expect::Soon, &cx)).unwrap();
+        assert_eq!(&chunk.unwrap()[..], b"x");
+    }
+
+    #[test]
+    fn a_descriptor_with_a_duplicate_is_forgotten_too() {
+        let mut epoll = Epoll::new().unwrap();
+        let stats = LoopStats::default();
+        let (mut near, far) = UnixStream::pair().unwrap();
+        let duplicate = far.try_clone().unwrap();
+        let source = epoll.register(far.as_raw_fd()).unwrap();
+        epoll.deregister(source, far.into());
+        near.write_all(b"x").unwrap();
+        epoll.wait(Some(Duration::ZERO), &stats).unwrap();
+        assert_eq!(stats.completions.get(), 0);
+        drop(duplicate);
     }
 }

@@ -49,6 +49,8 @@ impl Source {
         self.core.driver.borrow_mut().is_quiet(self.id)
     }
 
+    /// For descriptors that are not received from, such as listening sockets: readiness that is
+    /// reported here is used up for [`Self::poll_recv`].
     pub fn poll_readable(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         self.core.driver.borrow_mut().poll_readable(self.id, cx)
     }

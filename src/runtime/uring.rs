@@ -266,7 +266,8 @@ impl Uring {
                 ) => {}
             Err(error) => return Err(error),
         }
-        if self.backlog.is_empty() {
+        // The kernel stops early at a submission it cannot take, or with a full completion queue.
+        if self.backlog.is_empty() && self.ring.submission().is_empty() {
             stats.syscalls.add(self.closing.len() as u64);
             self.closing.clear();
         }
