@@ -1,0 +1,21 @@
+//! The program from outside: a gateway as its own process between raw clients and raw origins.
+//! `tests/README.md` tells how to run it and how to add to it.
+
+#[allow(unreachable_pub, reason = "written as the library of the scenarios")]
+#[path = "../support/mod.rs"]
+mod support;
+
+mod admin;
+mod ai;
+mod balance;
+mod drain;
+mod forwarding;
+mod framing;
+mod keep_alive;
+mod limits;
+mod memory;
+mod refusals;
+mod reload;
+mod routing;
+mod streaming;
+mod upstream_faults;
