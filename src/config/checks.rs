@@ -43,10 +43,10 @@ pub(super) fn binds(root: &Value<'_>, admin: &Admin, listeners: &[Placed<'_, Lis
 /// Whether a connection could belong to either. Port 0 is a port of the kernel's choice.
 fn conflict(a: SocketAddr, b: SocketAddr) -> bool {
     let (ip_a, ip_b) = (a.ip().to_canonical(), b.ip().to_canonical());
-    // On Linux a socket on [::] takes IPv4 connections as well.
+    // A socket on [::] takes IPv6 only: IPv4 has a listener of its own.
     let covers = |wide: IpAddr, narrow: IpAddr| match wide {
         IpAddr::V4(ip) => ip.is_unspecified() && narrow.is_ipv4(),
-        IpAddr::V6(ip) => ip.is_unspecified(),
+        IpAddr::V6(ip) => ip.is_unspecified() && narrow.is_ipv6(),
     };
     a.port() != 0
         && a.port() == b.port()

@@ -71,7 +71,10 @@ fn report_ineffective(at: &Value<'_>, action: &Action, request_headers: &HeaderE
         Action::Cluster(_) => &[],
         Action::Ai => {
             report_host_of_ai(at, request_headers);
-            &[]
+            &[
+                ("strip_prefix", "An AI operation is known by its whole path, from /v1 on."),
+                ("replace_prefix", "An AI operation is known by its whole path, from /v1 on."),
+            ]
         }
         Action::Ops(_) => &[
             ("strip_prefix", "The admin server's paths cannot be changed by a route."),

@@ -7,9 +7,13 @@ use tokio::task::JoinSet;
 
 use crate::net::socket::Peer;
 use crate::proxy::shared::{EndpointState, Shared};
+use crate::proxy::snapshot::Snapshot;
 
 /// How often names are resolved again. The system's resolver does not tell their time to live.
 pub const REFRESH: Duration = Duration::from_secs(30);
+
+/// How long a snapshot waits for the addresses of its new names.
+const FIRST_TIME: Duration = Duration::from_secs(2);
 
 /// How long one name may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -17,10 +21,19 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Resolves every name of the snapshot in force. A name that cannot be resolved keeps the
 /// addresses it had.
 pub async fn resolve_all(shared: &Shared) {
-    let snapshot = shared.snapshot();
+    resolve_where(&shared.snapshot(), |_| true).await;
+}
+
+/// Resolves the names that have no address yet, so that a snapshot can be put in force.
+pub async fn resolve_new(snapshot: &Snapshot) {
+    let _ =
+        tokio::time::timeout(FIRST_TIME, resolve_where(snapshot, |state| !state.has_peers())).await;
+}
+
+async fn resolve_where(snapshot: &Snapshot, wanted: impl Fn(&EndpointState) -> bool) {
     let mut lookups = JoinSet::new();
     for (state, _) in snapshot.endpoints() {
-        if state.name_to_resolve().is_some() {
+        if state.name_to_resolve().is_some() && wanted(state) {
             lookups.spawn(resolve(Arc::clone(state)));
         }
     }

@@ -52,7 +52,18 @@ impl Instance for Gateway {
                 in_flight: u64::from(state.in_flight.load(Ordering::Relaxed)),
                 weight,
             };
-        snapshot.endpoints().map(report).collect()
+        let mut reports: Vec<EndpointReport> = Vec::new();
+        for report in snapshot.endpoints().map(report) {
+            // Several models of one server are several endpoints of a cluster on one address.
+            let is_same = |known: &&mut EndpointReport| {
+                known.cluster == report.cluster && known.endpoint == report.endpoint
+            };
+            match reports.iter_mut().rev().find(is_same) {
+                Some(known) => known.weight += report.weight,
+                None => reports.push(report),
+            }
+        }
+        reports
     }
 
     fn service(&self) -> String {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::dns;
 use super::fleet::Fleet;
 use super::logging::Logging;
 use super::sockets::Sockets;
@@ -26,7 +27,7 @@ pub struct Origin {
 /// # Errors
 ///
 /// Why not, in the words of `ringgate check`. Nothing has changed then.
-pub fn reload(
+pub async fn reload(
     path: &Path,
     shared: &Arc<Shared>,
     sockets: &mut Sockets,
@@ -47,14 +48,16 @@ pub fn reload(
     let before = shared.snapshot();
     warn_of_what_stays(&before.settings, &settings);
     logging.apply(&settings.log);
+    let generation = before.generation + 1;
+    let wanted = settings.listeners.clone();
+    let snapshot = shared.prepare(|registry| {
+        Snapshot::compile(generation, settings, &origin.ops, origin.started, registry)
+    });
+    dns::resolve_new(&snapshot).await;
+    shared.publish(snapshot);
     for listening in &opened {
         fleet.listen(listening).map_err(|error| error.to_string())?;
     }
-    let generation = before.generation + 1;
-    let wanted = settings.listeners.clone();
-    shared.publish(|registry| {
-        Snapshot::compile(generation, settings, &origin.ops, origin.started, registry)
-    });
     for gone in sockets.adopt(opened, &wanted) {
         fleet.unlisten(&gone);
     }

@@ -26,8 +26,6 @@ use crate::runtime::probe::{self, Choice, Wanted};
 use crate::runtime::thread;
 use crate::telemetry::worker::Driver;
 
-/// How long names may take to resolve before the gateway starts without them.
-const FIRST_RESOLVE: Duration = Duration::from_secs(2);
 /// How long workers may take to accept.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long workers and log may take to end.
@@ -138,7 +136,7 @@ impl Running {
         let shared = Arc::new(Shared::new(workers, nonce, |registry| {
             Snapshot::compile(1, settings, &origin.ops, origin.started, registry)
         }));
-        let _ = tokio::time::timeout(FIRST_RESOLVE, dns::resolve_all(&shared)).await;
+        dns::resolve_new(&shared.snapshot()).await;
         let metrics = fleet::metrics(workers);
         for worker in &metrics {
             worker
@@ -195,6 +193,9 @@ impl Running {
                 wanted = signals.next() => match wanted {
                     Asked::Reload => self.reload().await,
                     Asked::ReopenLogs => self.reopen_logs(),
+                    Asked::HandOver => tracing::warn!(
+                        "SIGUSR2: handing over to a new binary is not available in this version"
+                    ),
                     Asked::Drain => return self.drain(&mut signals).await,
                     Asked::Exit => return self.stop(),
                 },
@@ -221,11 +222,10 @@ impl Running {
             return;
         };
         let Self { shared, sockets, fleet, logging, origin, .. } = self;
-        match reload::reload(path, shared, sockets, fleet, logging, origin) {
+        match reload::reload(path, shared, sockets, fleet, logging, origin).await {
             Ok(snapshot) => {
                 self.log.open(snapshot.settings.access_log.as_ref().and_then(|l| l.file.clone()));
                 self.move_admin(snapshot.settings.admin.bind).await;
-                self.resolve();
                 tracing::info!(generation = snapshot.generation, "reloaded");
             }
             Err(report) => {
@@ -326,6 +326,7 @@ pub fn until_signal() -> io::Result<()> {
 enum Asked {
     Reload,
     ReopenLogs,
+    HandOver,
     Drain,
     Exit,
 }
@@ -333,6 +334,7 @@ enum Asked {
 struct Signals {
     hup: Signal,
     usr1: Signal,
+    usr2: Signal,
     term: Signal,
     quit: Signal,
     int: Signal,
@@ -343,6 +345,7 @@ impl Signals {
         Ok(Self {
             hup: signal(SignalKind::hangup())?,
             usr1: signal(SignalKind::user_defined1())?,
+            usr2: signal(SignalKind::user_defined2())?,
             term: signal(SignalKind::terminate())?,
             quit: signal(SignalKind::quit())?,
             int: signal(SignalKind::interrupt())?,
@@ -353,6 +356,7 @@ impl Signals {
         tokio::select! {
             _ = self.hup.recv() => Asked::Reload,
             _ = self.usr1.recv() => Asked::ReopenLogs,
+            _ = self.usr2.recv() => Asked::HandOver,
             _ = self.term.recv() => Asked::Drain,
             _ = self.quit.recv() => Asked::Drain,
             _ = self.int.recv() => Asked::Exit,

@@ -158,6 +158,8 @@ impl Socket {
         deadline: &Deadline,
     ) -> io::Result<()> {
         let mut pieces = pieces;
+        // Empty pieces in front go; of nothing at all nothing is sent.
+        IoSlice::advance_slices(&mut pieces, 0);
         while !pieces.is_empty() {
             let sent = deadline.limit(|cx| self.poll_send(cx, pieces)).await?;
             if sent == 0 {

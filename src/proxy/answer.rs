@@ -3,7 +3,7 @@
 use super::downstream::After;
 use super::error::{CallError, ExchangeError};
 use super::exchange::Exchange;
-use super::forward::{write_connection, write_field, write_number, write_set};
+use super::forward::{Framing, replaces, write_connection, write_field, write_number, write_set};
 use super::relay::downstream_error;
 use super::request_id;
 use crate::ai::error::{ClientError, ErrorKind};
@@ -33,13 +33,12 @@ impl Exchange<'_> {
         self.set_answer_deadline();
         let body = self.error_body(&error);
         self.start_answer(error.status());
-        let out = &mut self.scratch.out;
-        write_field(out, "content-type", body.content_type.as_bytes());
+        self.answer_field("content-type", body.content_type.as_bytes());
         if let Some(pause) = error.retry_after() {
-            write_field(out, "retry-after", pause.as_secs().max(1).to_string().as_bytes());
+            self.answer_field("retry-after", pause.as_secs().max(1).to_string().as_bytes());
         }
         if error.status() == 405 {
-            write_field(out, "allow", error.allowed_methods().as_bytes());
+            self.answer_field("allow", error.allowed_methods().as_bytes());
         }
         if self.finish_answer(&body.bytes).await.is_err() {
             return After::Close;
@@ -96,17 +95,23 @@ impl Exchange<'_> {
         write_number(out, u64::from(status));
         out.push(b' ');
         out.extend_from_slice(reason(status).as_bytes());
-        out.extend_from_slice(b"\r\ndate: ");
-        out.extend_from_slice(worker.dates.borrow_mut().at(now));
-        out.extend_from_slice(b"\r\nx-request-id: ");
-        match said {
-            Some(field) => out.extend_from_slice(field.value.of(&self.scratch.head)),
-            None => {
-                let mut id = [0; request_id::LENGTH];
-                out.extend_from_slice(self.record.id.get_or_make(&worker, &mut id));
-            }
-        }
         out.extend_from_slice(b"\r\n");
+        self.answer_field("date", worker.dates.borrow_mut().at(now));
+        let mut made = [0; request_id::LENGTH];
+        let made: &[u8] = match said {
+            Some(_) => b"",
+            None => self.record.id.get_or_make(&worker, &mut made),
+        };
+        let id = said.map_or(made.to_vec(), |field| field.value.of(&self.scratch.head).to_vec());
+        self.answer_field("x-request-id", &id);
+    }
+
+    /// A field of our own answer, unless the route sets or removes it.
+    pub(super) fn answer_field(&mut self, name: &str, value: &[u8]) {
+        let edits = Self::response_edits(&self.view, self.record.route);
+        if !replaces(edits, name.as_bytes()) {
+            write_field(&mut self.scratch.out, name, value);
+        }
     }
 
     /// Ends the head in `scratch.out` and sends it with the body.
@@ -115,9 +120,10 @@ impl Exchange<'_> {
         let edits = Self::response_edits(&view, self.record.route);
         let has_content = self.scratch.request.method != Method::Head || !self.has_head();
         let out = &mut self.scratch.out;
-        out.extend_from_slice(b"content-length: ");
-        write_number(out, body.len() as u64);
-        out.extend_from_slice(b"\r\n");
+        // With these there is no content, and nothing to say about it (RFC 9110, 8.6).
+        if !matches!(self.record.status, Some(204 | 304)) {
+            Framing::Length(body.len() as u64).write(out);
+        }
         write_connection(out, self.scratch.request.version, self.keep_alive);
         write_set(out, edits);
         out.extend_from_slice(b"\r\n");
@@ -189,9 +195,7 @@ fn client_error(error: &ExchangeError) -> ClientError {
         ExchangeError::Call(CallError::UnknownModel { model, near }) => {
             ClientError::unknown_model(model, near)
         }
-        ExchangeError::Call(CallError::Body { explanation, param }) => {
-            ClientError { kind, message: explanation.clone(), param: *param }
-        }
+        ExchangeError::Call(CallError::Found { error, .. }) => error.clone(),
         _ => ClientError::new(kind, error.explanation()),
     }
 }

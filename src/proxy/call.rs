@@ -10,7 +10,7 @@ use super::forward::{copy_fields, write_field, write_number, write_set};
 use super::settings::{self, ClusterTimeouts, HeaderEdits, Provider};
 use super::upload::upstream_send_error;
 use super::view::EndpointView;
-use crate::ai::call::{BodyKind, Call as Understood, Dialect, NotACallReason, Operation};
+use crate::ai::call::{BodyKind, Call as Understood, Dialect, NotACall, NotACallReason, Operation};
 use crate::ai::json::JsonFault;
 use crate::ai::models::{self, Listed};
 use crate::ai::multipart::{Boundary, MultipartFault};
@@ -77,14 +77,11 @@ impl Exchange<'_> {
         let anthropic = self.scratch.request.get(&self.scratch.head, "anthropic-version").is_some();
         let text = (std::str::from_utf8(method), std::str::from_utf8(&path));
         let (Ok(method), Ok(path)) = text else {
-            return Err(ExchangeError::Call(CallError::UnknownOperation));
+            return Err(Refusal::PathInvalid.into());
         };
         let understood = Understood::read(method, path, anthropic).map_err(|not_a_call| {
             self.dialect = Some(not_a_call.dialect);
-            ExchangeError::Call(match not_a_call.reason {
-                NotACallReason::UnknownPath => CallError::UnknownOperation,
-                NotACallReason::WrongMethod { allow } => CallError::WrongMethod { allow },
-            })
+            ExchangeError::Call(not_a_call.into())
         })?;
         self.dialect = Some(understood.dialect);
         match understood.operation.upstream_path() {
@@ -305,7 +302,7 @@ impl Exchange<'_> {
         }
         self.keep_alive &= self.keeps_after_answer();
         self.start_answer(200);
-        write_field(&mut self.scratch.out, "content-type", b"application/json");
+        self.answer_field("content-type", b"application/json");
         self.finish_answer(&body).await?;
         Ok(Outcome::Answered)
     }
@@ -361,12 +358,22 @@ fn without(edits: &HeaderEdits, provider: &Provider) -> HeaderEdits {
 
 impl From<JsonFault> for CallError {
     fn from(fault: JsonFault) -> Self {
-        Self::Body { explanation: fault.to_string(), param: fault.param() }
+        Self::Found { error: (&fault).into(), allow: "" }
     }
 }
 
 impl From<MultipartFault> for CallError {
     fn from(fault: MultipartFault) -> Self {
-        Self::Body { explanation: fault.to_string(), param: fault.param() }
+        Self::Found { error: (&fault).into(), allow: "" }
+    }
+}
+
+impl From<NotACall> for CallError {
+    fn from(not_a_call: NotACall) -> Self {
+        let allow = match not_a_call.reason {
+            NotACallReason::WrongMethod { allow } => allow,
+            NotACallReason::UnknownPath => "",
+        };
+        Self::Found { error: not_a_call.into(), allow }
     }
 }

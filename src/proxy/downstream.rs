@@ -74,7 +74,7 @@ impl Downstream {
     }
 
     pub(super) async fn serve(mut self) {
-        while self.await_request().await {
+        while self.await_request().await && !self.worker.has_lost(self.listener()) {
             let exchange = Exchange::begin(&mut self);
             let after = exchange.run().await;
             self.has_served = true;
@@ -95,9 +95,12 @@ impl Downstream {
         let worker = Rc::clone(&self.worker);
         let may_wait = !self.has_served;
         let link = &self.link;
+        let listener = &self.ticket.listener;
         let received = link.deadline.limit(|cx| match link.socket.poll_recv(cx) {
-            // News of a drain comes by waking every task.
-            Poll::Pending if worker.is_draining() && !may_wait => Poll::Ready(Ok(None)),
+            // News of a drain, or of a listener's end, comes by waking every task.
+            Poll::Pending if !may_wait && (worker.is_draining() || worker.has_lost(listener)) => {
+                Poll::Ready(Ok(None))
+            }
             received => received,
         });
         let received = received.await;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::ai::error::{ClientError, ErrorKind};
 use crate::http::refusal::{Refusal, ResponseFault};
 use crate::telemetry::record::Outcome;
 
@@ -37,20 +38,17 @@ pub(super) enum ExchangeError {
 /// Why an AI call cannot be carried out.
 #[derive(Debug)]
 pub(super) enum CallError {
-    UnknownOperation,
     UnknownModel {
         model: String,
         near: Vec<String>,
     },
     /// No endpoint of the model speaks the client's dialect.
     NotServed,
-    WrongMethod {
+    /// What the AI layer found, in its words; and the methods that the operation has, if it is
+    /// about the method.
+    Found {
+        error: ClientError,
         allow: &'static str,
-    },
-    /// The body is not what the operation takes: where and why, and which parameter it is.
-    Body {
-        explanation: String,
-        param: Option<&'static str>,
     },
     UnsupportedCoding,
 }
@@ -143,7 +141,7 @@ impl ExchangeError {
     /// Methods that a 405 names.
     pub(super) fn allowed_methods(&self) -> &'static str {
         match self {
-            Self::Call(CallError::WrongMethod { allow }) => allow,
+            Self::Call(CallError::Found { allow, .. }) => allow,
             _ => "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS",
         }
     }
@@ -179,31 +177,30 @@ impl ExchangeError {
 impl CallError {
     fn explanation(&self) -> &str {
         match self {
-            Self::UnknownOperation => "There is no such operation.",
             Self::UnknownModel { .. } => "There is no such model.",
             Self::NotServed => "The model is not served in this dialect.",
-            Self::WrongMethod { .. } => "The operation has another method.",
-            Self::Body { explanation, .. } => explanation,
+            Self::Found { error, .. } => &error.message,
             Self::UnsupportedCoding => "The content coding of the body is not supported.",
         }
     }
 
     fn status(&self) -> u16 {
         match self {
-            Self::UnknownOperation | Self::UnknownModel { .. } | Self::NotServed => 404,
-            Self::WrongMethod { .. } => 405,
-            Self::Body { .. } => 400,
+            Self::UnknownModel { .. } | Self::NotServed => 404,
+            Self::Found { error, .. } => error.kind.status(),
             Self::UnsupportedCoding => 415,
         }
     }
 
     fn reason(&self) -> &'static str {
         match self {
-            Self::UnknownOperation => "unknown_operation",
             Self::UnknownModel { .. } => "unknown_model",
             Self::NotServed => "not_served",
-            Self::WrongMethod { .. } => "wrong_method",
-            Self::Body { .. } => "malformed_call",
+            Self::Found { error, .. } => match error.kind {
+                ErrorKind::NotFound => "unknown_operation",
+                ErrorKind::MethodNotAllowed => "wrong_method",
+                _ => "malformed_call",
+            },
             Self::UnsupportedCoding => "unsupported_coding",
         }
     }

@@ -169,7 +169,7 @@ impl<'c> Exchange<'c> {
         self.keep_alive &= self.keeps_after_answer();
         self.start_answer(response.status);
         for (name, value) in &response.headers {
-            super::forward::write_field(&mut self.scratch.out, name, value.as_bytes());
+            self.answer_field(name, value.as_bytes());
         }
         self.finish_answer(response.body.as_bytes()).await?;
         Ok(Outcome::Answered)
@@ -244,7 +244,7 @@ impl<'c> Exchange<'c> {
 
     /// Hands the record to metrics and log.
     fn settle(&mut self) {
-        let Self { downstream, view, scratch, record, .. } = self;
+        let Self { downstream, view, scratch, record, listener, .. } = self;
         let worker = &downstream.worker;
         let metrics = &worker.metrics;
         let outcome = record.outcome.unwrap_or(match worker.is_draining() {
@@ -260,7 +260,8 @@ impl<'c> Exchange<'c> {
         }
         let head_is_read = self.head_is_read;
         let method = if head_is_read { scratch.request.method.label() } else { "other" };
-        let status = record.status.unwrap_or(499);
+        // 0 is told as `none`: no head went out.
+        let status = record.status.unwrap_or(0);
         let cluster = record.cluster.as_deref();
         view.request_series(record.route, cluster, method, status, metrics)
             .duration
@@ -278,7 +279,7 @@ impl<'c> Exchange<'c> {
                 series.time_to_first_event.record(first_event);
             }
         }
-        if !view.logs(record.route, outcome, worker.next_settled()) {
+        if !view.logs(record.route, outcome, status, worker.next_settled()) {
             return;
         }
         let bytes = if head_is_read { scratch.head.as_slice() } else { &[] };
@@ -292,7 +293,7 @@ impl<'c> Exchange<'c> {
         let line = Line {
             at_unix_ns: worker.core.unix_nanos(record.began),
             client: downstream.peer,
-            listener: &downstream.listener().name,
+            listener: &view.snapshot.settings.listeners[*listener].name,
             route: record.route.map(|route| view.route_label(Some(route))),
             method: text(request.method_text),
             host: Some(text(request.authority)).filter(|host| !host.is_empty()),

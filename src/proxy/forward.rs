@@ -43,7 +43,7 @@ impl Framing {
         }
     }
 
-    fn write(self, out: &mut Vec<u8>) {
+    pub(super) fn write(self, out: &mut Vec<u8>) {
         match self {
             Self::Length(length) => {
                 out.extend_from_slice(b"content-length: ");
@@ -90,9 +90,10 @@ impl ClusterRequest<'_> {
             out.push(b'?');
             out.extend_from_slice(query.of(bytes));
         }
-        out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
-        out.extend_from_slice(self.client.authority);
-        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(b" HTTP/1.1\r\n");
+        if !replaces(self.edits, b"host") {
+            write_field(out, "host", self.client.authority);
+        }
         let trusted = self.client.trusted;
         copy_fields(out, bytes, head.fields.as_slice(), self.edits, |field| match field.known {
             FieldName::Host
@@ -104,9 +105,10 @@ impl ClusterRequest<'_> {
             FieldName::XForwardedFor
             | FieldName::XForwardedProto
             | FieldName::XForwardedHost
-            | FieldName::XForwardedPort
             | FieldName::XRealIp => false,
-            FieldName::XForwardedPrefix | FieldName::XForwardedServer => trusted,
+            FieldName::XForwardedPort
+            | FieldName::XForwardedPrefix
+            | FieldName::XForwardedServer => trusted,
             _ => true,
         });
         self.framing.write(out);
@@ -237,7 +239,8 @@ fn flush_run(out: &mut Vec<u8>, bytes: &[u8], run: Option<(usize, usize)>) {
     }
 }
 
-fn replaces(edits: &HeaderEdits, name: &[u8]) -> bool {
+/// Whether the edits set or remove this field.
+pub(super) fn replaces(edits: &HeaderEdits, name: &[u8]) -> bool {
     let mut names = edits.set.iter().map(|(name, _)| name).chain(&edits.remove);
     names.any(|edited| edited.as_bytes().eq_ignore_ascii_case(name))
 }

@@ -133,9 +133,13 @@ impl Shared {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Puts the next snapshot in force: every exchange that begins from now on sees it.
-    pub fn publish(&self, next: impl FnOnce(&Registry<'_>) -> Snapshot) {
-        let snapshot = next(&Registry(&self.endpoints));
+    /// Makes the next snapshot with the endpoint states that there are. Nobody sees it yet.
+    pub fn prepare(&self, next: impl FnOnce(&Registry<'_>) -> Snapshot) -> Snapshot {
+        next(&Registry(&self.endpoints))
+    }
+
+    /// Puts a snapshot in force: every exchange that begins from now on sees it.
+    pub fn publish(&self, snapshot: Snapshot) {
         let generation = snapshot.generation;
         self.snapshot.store(Arc::new(snapshot));
         self.generation.store(generation, Ordering::Release);
@@ -280,11 +284,11 @@ mod tests {
         let shared = shared();
         let address = Address::Tcp { host: "10.0.0.1".into(), port: 80 };
         let before = Registry(&shared.endpoints).endpoint("docs", &address);
-        shared.publish(|_| Snapshot::empty());
+        shared.publish(Snapshot::empty());
         let after = Registry(&shared.endpoints).endpoint("docs", &address);
         assert!(Arc::ptr_eq(&before, &after));
         drop((before, after));
-        shared.publish(|_| Snapshot::empty());
+        shared.publish(Snapshot::empty());
         assert!(shared.endpoints.lock().unwrap().is_empty());
     }
 

@@ -86,14 +86,23 @@ impl View {
     }
 
     /// Whether an exchange that ended so is written to the access log.
-    pub(super) fn logs(&self, route: Option<usize>, outcome: Outcome, number: u64) -> bool {
+    pub(super) fn logs(
+        &self,
+        route: Option<usize>,
+        outcome: Outcome,
+        status: u16,
+        number: u64,
+    ) -> bool {
         let Some(log) = &self.snapshot.settings.access_log else { return false };
         if route.is_some_and(|route| !self.snapshot.routes.get(route).access_log) {
             return false;
         }
         // Every so many of the successful ones, by their number: a share without dice.
         let due = |n: u64| (n as f64 * log.sample) as u64;
-        !outcome.is_success() || log.sample >= 1.0 || due(number) != due(number + 1)
+        !outcome.is_success()
+            || status >= 400
+            || log.sample >= 1.0
+            || due(number) != due(number + 1)
     }
 
     pub(super) fn cluster(&self, index: usize) -> &Rc<ClusterView> {

@@ -170,6 +170,7 @@ async fn read_mail(worker: Rc<Worker>) {
             Message::Reload => drop(worker.view()),
             Message::Drain => worker.drain(),
             Message::Stop => {
+                worker.draining.set(true);
                 worker.log.borrow_mut().flush();
                 worker.core.stop();
             }
@@ -199,6 +200,11 @@ impl Worker {
             *self.view.borrow_mut() = Rc::new(view);
         }
         Rc::clone(&self.view.borrow())
+    }
+
+    /// Whether a listener is configured no more. Its connections end: no rule is theirs.
+    pub(super) fn has_lost(&self, listener: &ListenerState) -> bool {
+        self.view().listener(listener).is_none()
     }
 
     pub(super) fn is_draining(&self) -> bool {

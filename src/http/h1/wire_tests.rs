@@ -156,6 +156,7 @@ fn every_finding_about_requests_has_a_case() {
         Refusal::HeadIncomplete,
         Refusal::PathInvalid,
         Refusal::StatusLineInvalid,
+        Refusal::InterimTooMany,
         Refusal::SwitchUnasked,
     ];
     for finding in Refusal::ALL {
