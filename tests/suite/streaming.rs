@@ -75,10 +75,13 @@ fn time_to_cancel(
     said: &'static str,
     leave: impl FnOnce(crate::support::client::Client),
 ) -> Duration {
+    let heard = Gate::default();
+    let tell = heard.clone();
     let origin = origin()
         .on(move |_, connection| {
             connection.send(said);
             connection.wait_for_close();
+            tell.open();
             connection.close();
         })
         .start();
@@ -91,7 +94,7 @@ fn time_to_cancel(
     }
     let left = Instant::now();
     leave(client);
-    origin.wait_for_ends(1);
+    heard.pass();
     let took = left.elapsed();
     assert_eq!(gateway.log_line("left")["outcome"], "downstream_gone");
     took

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -104,14 +105,11 @@ impl GatewayBuilder {
         let file = dir.path().join("ringgate.toml");
         fs::write(&file, format!("{preamble}{}", self.body())).expect("the file is writable");
         let stderr = File::create(dir.path().join(STDERR)).expect("the file is writable");
-        let mut process = Command::new(env!("CARGO_BIN_EXE_ringgate"))
-            .args(["serve", "-c"])
-            .arg(&file)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(stderr)
-            .spawn()
-            .expect("the program starts");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringgate"));
+        command.args(["serve", "-c"]).arg(&file);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
+        end_with_parent(&mut command);
+        let mut process = command.spawn().expect("the program starts");
         let ready = first_line(&mut process);
         let mut gateway =
             Gateway { process, dir, preamble, listeners: Vec::new(), has_exited: false };
@@ -133,6 +131,17 @@ pub fn cluster_of(name: &str, endpoints: &[SocketAddr], lines: &str) -> String {
             .expect("writing into a String does not fail");
     }
     text
+}
+
+/// A test run that is killed leaves no gateway behind.
+fn end_with_parent(command: &mut Command) {
+    // SAFETY: takes no pointers, and concerns the child alone.
+    let ask = || match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    };
+    // SAFETY: prctl may be called between fork and exec, and nothing else is.
+    unsafe { command.pre_exec(ask) };
 }
 
 /// The first line that the process prints; `None` if it prints none.
