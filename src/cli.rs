@@ -57,7 +57,7 @@ enum Command {
 #[derive(clap::Args)]
 struct MockOptions {
     /// Where it answers.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000", value_parser = parse_bind)]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000", value_parser = config::parse_bind)]
     bind: SocketAddr,
     /// Worker threads [default: one for each allowed CPU].
     #[arg(long, value_name = "N")]
@@ -159,9 +159,4 @@ fn report(outcome: Result<(), String>) -> ExitCode {
             ExitCode::from(EXIT_FAILURE)
         }
     }
-}
-
-/// An address to listen on.
-pub(crate) fn parse_bind(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "an IP address and a port are wanted, such as 127.0.0.1:8080".into())
 }

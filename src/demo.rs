@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::cli::parse_bind;
 use crate::config;
 use crate::control::serve::{self, Addresses};
 use crate::mock;
@@ -16,10 +15,10 @@ const PACE: Duration = Duration::from_millis(25);
 #[derive(Args)]
 pub struct Options {
     /// Where the gateway answers.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = parse_bind)]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = config::parse_bind)]
     bind: SocketAddr,
     /// Where the admin server answers.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9901", value_parser = parse_bind)]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9901", value_parser = config::parse_bind)]
     admin: SocketAddr,
 }
 

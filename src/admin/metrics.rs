@@ -5,8 +5,8 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Json};
 use serde_json::{Value, json};
 
+use super::process;
 use super::{AdminState, Instance};
-use crate::control::process;
 use crate::telemetry::{Report, prometheus};
 
 pub(super) async fn page(State(instance): State<AdminState>) -> impl IntoResponse {

@@ -4,6 +4,7 @@
 
 mod health;
 mod metrics;
+mod process;
 mod request_id;
 
 use std::sync::Arc;

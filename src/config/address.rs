@@ -227,6 +227,11 @@ pub(super) fn host_name(name: &str) -> Result<(), String> {
     })
 }
 
+/// An address to listen on, as a command line has it.
+pub fn parse_bind(text: &str) -> Result<std::net::SocketAddr, String> {
+    text.parse().map_err(|_| "an IP address and a port are wanted, such as 127.0.0.1:8080".into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

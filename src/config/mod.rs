@@ -32,6 +32,7 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
+pub use self::address::parse_bind;
 use self::expand::Surroundings;
 use self::model::NamedModel;
 pub use self::problem::{Finding, Place, Report};

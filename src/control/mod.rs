@@ -7,7 +7,6 @@ pub mod log_entries;
 pub mod log_writer;
 pub mod logging;
 mod ops;
-pub mod process;
 pub mod reload;
 pub mod serve;
 pub mod sockets;

@@ -52,9 +52,11 @@ pub fn serve(
         .build()
         .map_err(|error| format!("cannot start the control thread: {error}"))?;
     control.block_on(async {
+        // Before anybody is told that the gateway is there: a signal that comes early must not end it.
+        let signals = Signals::new().map_err(|e| format!("cannot watch for signals: {e}"))?;
         let running = Running::start(settings, path, logging).await?;
         announce(&running.addresses());
-        running.control().await
+        running.control(signals).await
     })
 }
 
@@ -183,8 +185,7 @@ impl Running {
     }
 
     /// Answers signals and keeps house until the end.
-    async fn control(mut self) -> Result<(), String> {
-        let mut signals = Signals::new().map_err(|e| format!("cannot watch for signals: {e}"))?;
+    async fn control(mut self, mut signals: Signals) -> Result<(), String> {
         let mut tick = tokio::time::interval(TICK);
         let mut refresh =
             tokio::time::interval_at(tokio::time::Instant::now() + dns::REFRESH, dns::REFRESH);

@@ -76,25 +76,24 @@ impl Exchange<'_> {
             let mut uploading = pin!(upload.run(&link, upstream));
             let mut downloading = pin!(self.relay_response(upstream, timeouts, false, &whole));
             poll_fn(|cx| {
-                match &mut uploaded {
-                    None => {
-                        if let Poll::Ready((upload, outcome)) = uploading.as_mut().poll(cx) {
-                            let failed = outcome.is_err();
-                            whole.set(upload.is_done());
-                            uploaded = Some((upload, outcome));
-                            if failed {
-                                return Poll::Ready(None);
-                            }
-                            if link.deadline.due() == before_response {
-                                link.deadline.set(timeouts.first_byte);
-                            }
-                        }
+                if uploaded.is_none()
+                    && let Poll::Ready((upload, outcome)) = uploading.as_mut().poll(cx)
+                {
+                    let failed = outcome.is_err();
+                    whole.set(upload.is_done());
+                    uploaded = Some((upload, outcome));
+                    if failed {
+                        return Poll::Ready(None);
                     }
-                    Some((upload, _)) => {
-                        if upload.poll_gone(&link, cx).is_ready() {
-                            return Poll::Ready(Some(Err(ExchangeError::DownstreamGone)));
-                        }
+                    if link.deadline.due() == before_response {
+                        link.deadline.set(timeouts.first_byte);
                     }
+                }
+                // From the turn in which the upload ends: that is when watching has to begin.
+                if let Some((upload, _)) = &mut uploaded
+                    && upload.poll_gone(&link, cx).is_ready()
+                {
+                    return Poll::Ready(Some(Err(ExchangeError::DownstreamGone)));
                 }
                 downloading.as_mut().poll(cx).map(Some)
             })
@@ -282,7 +281,6 @@ impl Exchange<'_> {
             edits,
         };
         response.write(&mut scratch.out);
-        record.status = Some(scratch.response.status);
         record.streamed = scratch.response.field(FieldName::ContentType).is_some_and(|field| {
             let value = field.value.of(received.bytes());
             let kind = b"text/event-stream";
@@ -303,6 +301,9 @@ impl Exchange<'_> {
         let mut content: Vec<Span> = std::mem::take(&mut self.scratch.content);
         content.clear();
         let decoded = decoder.decode(received.bytes(), 0, &mut content).map_err(ResponseFault)?;
+        // From here on the client has this answer; a body that is malformed from its first byte on
+        // still gives way to another.
+        self.record.status = Some(self.scratch.response.status);
         self.notice_event(received.bytes(), &content);
         let framed = Framed {
             out: &mut self.scratch.out,

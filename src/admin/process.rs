@@ -9,7 +9,7 @@ use crate::telemetry::ProcessStats;
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Reads everything anew. What cannot be read is 0.
-pub fn read() -> ProcessStats {
+pub(super) fn read() -> ProcessStats {
     let stat = Stat::parse(&text("/proc/self/stat")).unwrap_or_default();
     let status = text("/proc/self/status");
     let boot_seconds = field(&text("/proc/stat"), "btime").unwrap_or_default();
