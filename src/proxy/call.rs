@@ -46,12 +46,6 @@ pub(super) enum Scanner {
     Multipart(Box<multipart::Scanner>),
 }
 
-impl Default for Scanner {
-    fn default() -> Self {
-        Self::Json(Box::default())
-    }
-}
-
 impl Scanner {
     fn feed(&mut self, piece: &[u8]) -> Result<(), CallError> {
         match self {
@@ -90,7 +84,7 @@ impl Exchange<'_> {
                 let kind = understood.operation.body_kind();
                 let dialect = understood.operation.dialect();
                 self.check_length()?;
-                self.scratch.scanner = self.scanner_for(kind)?;
+                self.scratch.scanner = Some(self.scanner_for(kind)?);
                 self.hold_body().await?;
                 let (model_span, model) = self.understand()?;
                 let call = Call { path, kind, dialect, model_span };
@@ -135,7 +129,9 @@ impl Exchange<'_> {
             scratch.content.clear();
             let decoded = body.decode(input, 0, &mut scratch.content)?;
             for span in &scratch.content {
-                scratch.scanner.feed(span.of(input))?;
+                if let Some(scanner) = &mut scratch.scanner {
+                    scanner.feed(span.of(input))?;
+                }
                 scratch.body.extend_from_slice(span.of(input));
             }
             record.bytes_in += decoded.consumed as u64;
@@ -187,11 +183,12 @@ impl Exchange<'_> {
     /// Where the held body names the model, and which of the configured ones that is.
     fn understand(&self) -> Result<(Range<usize>, usize), CallError> {
         match &self.scratch.scanner {
-            Scanner::Json(scanner) => {
+            None => Err(CallError::NotServed),
+            Some(Scanner::Json(scanner)) => {
                 let said = scanner.finish()?;
                 Ok((said.model_span.clone(), self.model(said.model)?))
             }
-            Scanner::Multipart(scanner) => {
+            Some(Scanner::Multipart(scanner)) => {
                 let said = scanner.finish()?;
                 Ok((said.model_span.clone(), self.model(said.model)?))
             }

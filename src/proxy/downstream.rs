@@ -75,8 +75,9 @@ impl Downstream {
 
     pub(super) async fn serve(mut self) {
         while self.await_request().await && !self.worker.has_lost(self.listener()) {
-            let exchange = Exchange::begin(&mut self);
-            let after = exchange.run().await;
+            let mut scratch = self.worker.take_scratch();
+            let after = Exchange::begin(&mut self, &mut scratch).run().await;
+            self.worker.return_scratch(scratch);
             self.has_served = true;
             match after {
                 After::Keep => {}

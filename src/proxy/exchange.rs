@@ -33,7 +33,7 @@ pub(super) struct Exchange<'c> {
     pub(super) downstream: &'c mut Downstream,
     /// The rules from the first byte to the last, whatever is reloaded meanwhile.
     pub(super) view: Rc<View>,
-    pub(super) scratch: Box<Scratch>,
+    pub(super) scratch: &'c mut Scratch,
     pub(super) record: Record,
     /// How much of the request body is still to come.
     pub(super) body: BodyDecoder,
@@ -57,12 +57,12 @@ pub(super) struct Exchange<'c> {
 
 impl<'c> Exchange<'c> {
     /// Begins with the first byte of a request at hand.
-    pub(super) fn begin(downstream: &'c mut Downstream) -> Self {
+    pub(super) fn begin(downstream: &'c mut Downstream, scratch: &'c mut Scratch) -> Self {
         let worker = &downstream.worker;
         let view = worker.view();
         let listener = view.listener(downstream.listener());
         Self {
-            scratch: worker.take_scratch(),
+            scratch,
             record: Record::new(worker.core.now()),
             body: BodyDecoder::default(),
             body_allowance: 0,
@@ -337,8 +337,6 @@ impl<'c> Exchange<'c> {
 impl Drop for Exchange<'_> {
     fn drop(&mut self) {
         self.settle();
-        let scratch = std::mem::take(&mut self.scratch);
-        self.downstream.worker.return_scratch(scratch);
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) struct Scratch {
     /// Content found in the bytes at hand.
     pub(super) content: Vec<Span>,
     /// What an AI call's body has said so far.
-    pub(super) scanner: Scanner,
+    pub(super) scanner: Option<Scanner>,
     /// A request body that is held whole.
     pub(super) body: Vec<u8>,
 }
@@ -31,6 +31,7 @@ pub(super) struct Scratch {
 impl Scratch {
     /// Gives back what an unusual exchange needed.
     pub(super) fn trim(&mut self) {
+        self.scanner = None;
         self.request.clear();
         self.response.clear();
         for buffer in

@@ -19,12 +19,13 @@ use super::uring::Uring;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SourceId(pub(super) u32);
 
-/// Where the first bytes of a receive are expected to be.
+/// When the next bytes are expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Expect {
-    /// Perhaps there already: try at once.
+    /// Perhaps they are there already: try at once, and take one buffer.
     Soon,
-    /// Not there yet, as when a request was just sent: wait first, and save the futile try.
+    /// Not yet, as when a request was just sent: wait first, and go on receiving, since the same
+    /// holds for the message after the next.
     Later,
 }
 
