@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
@@ -36,6 +36,8 @@ const WRITABLE: u64 = 2;
 const KIND_BITS: u32 = 2;
 /// The user data of cancellations, whose own completions mean nothing to us.
 const IGNORED: u64 = u64::MAX;
+/// The user data of the ring's one timer.
+const TIMER: u64 = u64::MAX - 1;
 
 /// How the ring was set up, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +62,10 @@ pub(crate) struct Uring {
     /// closed once everything is submitted; before that the number could come to mean another
     /// socket. Each has a cancellation queued, so the next wait returns at once.
     closing: Vec<OwnedFd>,
+    /// When the ring's timer fires, if it is running.
+    timer_due: Option<Instant>,
+    /// Read by the kernel when a timer is submitted.
+    timespec: Box<types::Timespec>,
     pub(super) buffers: Rc<Buffers>,
 }
 
@@ -149,6 +155,8 @@ impl Uring {
             in_flight: 0,
             backlog: VecDeque::new(),
             closing: Vec::new(),
+            timer_due: None,
+            timespec: Box::default(),
             buffers,
         })
     }
@@ -287,12 +295,12 @@ impl Uring {
         self.flush_backlog()?;
         stats.enters.add(1);
         let entered = match timeout {
-            None => self.ring.submitter().submit_and_wait(1),
-            Some(timeout) => {
+            Some(timeout) if !self.timer_wakes_within(timeout) => {
                 let timespec = types::Timespec::from(timeout);
                 let args = types::SubmitArgs::new().timespec(&timespec);
                 self.ring.submitter().submit_with_args(1, &args)
             }
+            _ => self.ring.submitter().submit_and_wait(1),
         };
         match entered {
             Ok(_) => {}
@@ -313,13 +321,45 @@ impl Uring {
         Ok(())
     }
 
+    /// Sees to it that the ring's timer ends a wait in time; `false` if it cannot.
+    ///
+    /// A timeout of the wait itself would program the CPU's timer at every turn, which costs
+    /// more than the turn. One operation in the ring is moved only when a deadline comes before
+    /// it: it fires some times a second, however often the loop turns.
+    fn timer_wakes_within(&mut self, timeout: Duration) -> bool {
+        if timeout.is_zero() {
+            return false;
+        }
+        let wanted = Instant::now() + timeout;
+        if self.timer_due.is_some_and(|due| due <= wanted) {
+            return true;
+        }
+        *self.timespec = types::Timespec::from(timeout);
+        let entry = match self.timer_due {
+            None => opcode::Timeout::new(&raw const *self.timespec).build().user_data(TIMER),
+            Some(_) => opcode::TimeoutUpdate::new(TIMER, &raw const *self.timespec)
+                .build()
+                .user_data(IGNORED),
+        };
+        if self.push(&entry) {
+            self.timer_due = Some(wanted);
+            return true;
+        }
+        false
+    }
+
     /// Takes every completion off the queue and wakes who waits for it.
     fn reap(&mut self, stats: &LoopStats) {
         loop {
             let Some(completion) = self.ring.completion().next() else { return };
             stats.completions.add(1);
-            if completion.user_data() == IGNORED {
-                continue;
+            match completion.user_data() {
+                IGNORED => continue,
+                TIMER => {
+                    self.timer_due = None;
+                    continue;
+                }
+                _ => {}
             }
             if !cqueue::more(completion.flags()) {
                 self.in_flight -= 1;
@@ -459,8 +499,9 @@ impl Uring {
     }
 
     fn push(&mut self, entry: &squeue::Entry) -> bool {
-        // SAFETY: no entry points to memory of ours (receives name a buffer group, polls and
-        // cancellations have no buffer), and each descriptor stays open until it is deregistered.
+        // SAFETY: no entry points to memory of ours but the timer's, whose timespec lives as long as
+        // the ring (receives name a buffer group, polls and cancellations have no buffer), and each
+        // descriptor stays open until it is deregistered.
         unsafe { self.ring.submission().push(entry).is_ok() }
     }
 

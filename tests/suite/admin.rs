@@ -63,6 +63,8 @@ fn each_request_is_counted_once_in_every_family() {
         client.get("/api");
     }
     client.get("/other");
+    // An exchange is settled once its answer is sent: the client may be ahead of the books.
+    gateway.wait_for_count("ringgate_requests_total", 4);
 
     let metrics = gateway.metrics();
 

@@ -443,7 +443,7 @@ fn an_answer_streams_through_as_it_is() {
     assert_eq!(reply.text(), events);
     let line = gateway.log_line("s");
     assert_eq!((&line["streamed"], &line["model"]), (&json!(true), &json!("m")));
-    assert_eq!(gateway.count("ringgate_time_to_first_event_seconds_count{model=\"m\"}"), 1);
+    gateway.wait_for_count("ringgate_time_to_first_event_seconds_count{model=\"m\"}", 1);
 }
 
 #[test]

@@ -116,7 +116,7 @@ fn an_idle_connection_is_closed_after_its_timeout() {
     client.get("/");
 
     client.expect_closed();
-    assert_eq!(gateway.count("ringgate_requests_total"), 1);
+    gateway.wait_for_count("ringgate_requests_total", 1);
 }
 
 #[test]
