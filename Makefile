@@ -24,7 +24,8 @@ test: deps
 
 unit:
 	$(CARGO) test --profile $(PROFILE) --workspace --lib --bins
-	$(CARGO) test --profile $(PROFILE) --test layers --test config --test metrics_text
+	$(CARGO) test --profile $(PROFILE) --test layers --test config --test metrics_text \
+		--test docs --test runtime
 
 # DRIVER is io_uring or epoll.
 suite:

@@ -19,7 +19,7 @@ mod pool;
 mod record;
 mod relay;
 mod request_id;
-mod route;
+pub mod route;
 mod scratch;
 pub mod settings;
 pub mod shared;

@@ -3,22 +3,24 @@
 use super::settings::{Action, HostPattern, PathPattern, Route, Settings};
 
 /// What of a request the conditions look at.
-pub(super) struct Question<'a> {
-    pub(super) listener: usize,
+pub struct Question<'a> {
+    /// Index into [`Settings::listeners`].
+    pub listener: usize,
     /// In lower case, without a port.
-    pub(super) host: &'a [u8],
+    pub host: &'a [u8],
     /// Normalised, without the query.
-    pub(super) path: &'a [u8],
-    pub(super) method: &'a [u8],
+    pub path: &'a [u8],
+    /// As sent; methods are case-sensitive.
+    pub method: &'a [u8],
 }
 
-/// The routes of a snapshot.
-pub(super) struct RouteTable {
+/// The routes of a snapshot, in file order.
+pub struct RouteTable {
     routes: Vec<Route>,
 }
 
 impl RouteTable {
-    pub(super) fn compile(settings: &Settings) -> Self {
+    pub fn compile(settings: &Settings) -> Self {
         Self { routes: settings.routes.clone() }
     }
 
@@ -26,8 +28,9 @@ impl RouteTable {
         &self.routes[index]
     }
 
-    /// The first matching route. `field` gives the value of a request field by its name.
-    pub(super) fn find<'a>(
+    /// The first matching route, as an index into [`Settings::routes`]. `field` gives the value of a
+    /// request field by its name.
+    pub fn find<'a>(
         &self,
         question: &Question<'a>,
         field: impl Fn(&str) -> Option<&'a [u8]>,

@@ -1,12 +1,19 @@
 //! The table of counted operations. Inputs are files under `bench/inputs`.
 //!
 //! An operation prepares its inputs, then repeats one call with `black_box` round what goes in
-//! and what comes out, so that the compiler can neither hoist the call nor drop it.
+//! and what comes out, so that the compiler can neither hoist the call nor drop it. Before that
+//! it looks once whether the call does what is to be counted: a refusal would be cheap.
 
 use std::hint::black_box;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use ringgate::ai::json::Scanner;
+use ringgate::config;
+use ringgate::http::h1::{HeadLimits, RequestHead, ResponseHead};
+use ringgate::http::message::Method;
+use ringgate::proxy::route::{Question, RouteTable};
 use ringgate::proxy::settings::Cidr;
+use ringgate::telemetry::{Line, Outcome, StampCache};
 
 pub(crate) struct Operation {
     pub(crate) name: &'static str,
@@ -14,8 +21,63 @@ pub(crate) struct Operation {
     pub(crate) run: fn(u64),
 }
 
-pub(crate) const OPERATIONS: &[Operation] =
-    &[Operation { name: "trusted_proxy", run: trusted_proxy }];
+pub(crate) const OPERATIONS: &[Operation] = &[
+    Operation { name: "parse_request", run: parse_request },
+    Operation { name: "parse_response", run: parse_response },
+    Operation { name: "route_lookup", run: route_lookup },
+    Operation { name: "trusted_proxy", run: trusted_proxy },
+    Operation { name: "json_scan", run: json_scan },
+    Operation { name: "access_log_line", run: access_log_line },
+];
+
+const REQUEST: &[u8] = include_bytes!("../../../inputs/request.http");
+const RESPONSE: &[u8] = include_bytes!("../../../inputs/response.http");
+const CHAT_REQUEST: &[u8] = include_bytes!("../../../inputs/chat_request.json");
+const ROUTES: &str = include_str!("../../../inputs/routes.toml");
+
+/// The defaults of a listener.
+const LIMITS: HeadLimits = HeadLimits { bytes: 16 * 1024, fields: 100 };
+
+/// A browser's request: 15 fields in 615 bytes, that arrived in one piece.
+fn parse_request(times: u64) {
+    let mut head = RequestHead::default();
+    assert_eq!(head.parse(REQUEST, &LIMITS), Ok(true));
+    for _ in 0..times {
+        black_box(head.parse(black_box(REQUEST), &LIMITS).is_ok());
+        black_box(&head);
+    }
+}
+
+/// The head of an application's response: 10 fields in 356 bytes.
+fn parse_response(times: u64) {
+    let mut head = ResponseHead::default();
+    assert_eq!(head.parse(RESPONSE, &LIMITS, Method::Get), Ok(true));
+    for _ in 0..times {
+        black_box(head.parse(black_box(RESPONSE), &LIMITS, Method::Get).is_ok());
+        black_box(&head);
+    }
+}
+
+/// The browser's request meets the last route but one of nine; one asks for a field.
+fn route_lookup(times: u64) {
+    const FOUND: usize = 7;
+    let mut head = RequestHead::default();
+    assert_eq!(head.parse(REQUEST, &LIMITS), Ok(true));
+    let loaded = config::from_str("routes.toml", ROUTES, &|_| None);
+    let settings = loaded.unwrap_or_else(|report| panic!("{report}")).settings;
+    let table = RouteTable::compile(&settings);
+    let question = Question {
+        listener: 0,
+        host: head.authority.of(REQUEST),
+        path: head.path.of(REQUEST),
+        method: head.method_text.of(REQUEST),
+    };
+    let find = |question| table.find(question, |name| head.get(REQUEST, name));
+    assert_eq!(find(&question), Some(FOUND));
+    for _ in 0..times {
+        black_box(find(black_box(&question)));
+    }
+}
 
 /// Whether a peer is a trusted proxy: asked for every request that carries X-Forwarded-For.
 fn trusted_proxy(times: u64) {
@@ -25,5 +87,60 @@ fn trusted_proxy(times: u64) {
     for _ in 0..times {
         let peer = black_box(peer);
         black_box(blocks.iter().any(|block| block.contains(peer)));
+    }
+}
+
+/// The body of a chat call: 1,024 bytes in one piece, most of them in strings.
+fn json_scan(times: u64) {
+    let mut scanner = Scanner::new();
+    let mut scan = |body| {
+        scanner.reset();
+        scanner.feed(body).is_ok() && scanner.finish().is_ok_and(|found| !found.model.is_empty())
+    };
+    assert!(scan(CHAT_REQUEST));
+    for _ in 0..times {
+        black_box(scan(black_box(CHAT_REQUEST)));
+    }
+}
+
+/// The line of the browser's request. The stamp stays within one second, as most do under load.
+fn access_log_line(times: u64) {
+    let line = Line {
+        at_unix_ns: 1_763_640_000_123_456_789,
+        client: SocketAddr::from(([192, 0, 2, 7], 50_123)),
+        listener: "public",
+        route: Some("www.example.com/assets"),
+        method: b"GET",
+        host: Some(b"www.example.com"),
+        path: b"/assets/app/main.7f3b2c.js",
+        version: "HTTP/1.1",
+        status: Some(200),
+        bytes_in: 615,
+        bytes_out: 1380,
+        total_us: 1934,
+        connect_us: None,
+        first_byte_us: Some(1872),
+        overhead_us: Some(31),
+        cluster: Some("readers"),
+        endpoint: Some("10.0.0.1:8080"),
+        attempts: 1,
+        reused: true,
+        request_id: b"7d1f0c5293a24d4f8a610d6f5c2f9b1e",
+        user_agent: Some(
+            b"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
+              Chrome/142.0.0.0 Safari/537.36",
+        ),
+        model: None,
+        streamed: false,
+        outcome: Outcome::Completed,
+        reason: None,
+        worker: 1,
+    };
+    let mut stamps = StampCache::default();
+    let mut out = Vec::new();
+    for _ in 0..times {
+        out.clear();
+        black_box(&line).write_json(&mut stamps, &mut out);
+        black_box(&out);
     }
 }
