@@ -3,7 +3,9 @@
 use super::downstream::After;
 use super::error::{CallError, ExchangeError};
 use super::exchange::Exchange;
-use super::forward::{Framing, replaces, write_connection, write_field, write_number, write_set};
+use super::forward::{
+    Framing, replaces, write_connection, write_field, write_set, write_status_line,
+};
 use super::relay::downstream_error;
 use super::request_id;
 use crate::ai::error::{ClientError, ErrorKind};
@@ -60,7 +62,7 @@ impl Exchange<'_> {
 
     /// The response has begun and cannot be finished: the client must notice. With chunks or a
     /// length it does; where the end of the connection is the end of the body, only a reset tells.
-    fn cut(&mut self) -> After {
+    fn cut(&self) -> After {
         if self.record.ends_by_close {
             self.downstream.link.socket.reset_on_close();
         }
@@ -91,11 +93,7 @@ impl Exchange<'_> {
         };
         let out = &mut self.scratch.out;
         out.clear();
-        out.extend_from_slice(b"HTTP/1.1 ");
-        write_number(out, u64::from(status));
-        out.push(b' ');
-        out.extend_from_slice(reason(status).as_bytes());
-        out.extend_from_slice(b"\r\n");
+        write_status_line(out, status, reason(status).as_bytes());
         self.answer_field("date", worker.dates.borrow_mut().at(now));
         let mut made = [0; request_id::LENGTH];
         let made: &[u8] = match said {

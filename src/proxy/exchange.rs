@@ -199,7 +199,7 @@ impl<'c> Exchange<'c> {
         .write(out);
     }
 
-    pub(super) fn response_edits<'v>(view: &'v View, route: Option<usize>) -> &'v HeaderEdits {
+    pub(super) fn response_edits(view: &View, route: Option<usize>) -> &HeaderEdits {
         route.map_or(Self::no_edits(), |route| &view.snapshot.routes.get(route).response_headers)
     }
 
@@ -236,7 +236,8 @@ impl<'c> Exchange<'c> {
     /// The exchange went well: what becomes of the connection.
     pub(super) async fn after(&mut self) -> After {
         // Without a connection to keep, the rest of the body need not be waited for.
-        if !self.body.is_ended() && !(self.keep_alive && self.discard_body().await) {
+        let rest_is_read = self.body.is_ended() || self.keep_alive && self.discard_body().await;
+        if !rest_is_read {
             return After::Linger;
         }
         if self.keep_alive { After::Keep } else { After::Close }

@@ -166,11 +166,7 @@ pub(super) struct Response<'a> {
 impl Response<'_> {
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         let Self { bytes, head, .. } = *self;
-        out.extend_from_slice(b"HTTP/1.1 ");
-        write_number(out, u64::from(head.status));
-        out.push(b' ');
-        out.extend_from_slice(head.reason.of(bytes));
-        out.extend_from_slice(b"\r\n");
+        write_status_line(out, head.status, head.reason.of(bytes));
         let as_stated = self.framing == Framing::AsStated;
         copy_fields(out, bytes, head.fields.as_slice(), self.edits, |field| match field.known {
             FieldName::ContentLength => as_stated,
@@ -186,16 +182,21 @@ impl Response<'_> {
     /// An interim response (1xx): it has no body and ends nothing.
     pub(super) fn write_interim(&self, out: &mut Vec<u8>) {
         let Self { bytes, head, .. } = *self;
-        out.extend_from_slice(b"HTTP/1.1 ");
-        write_number(out, u64::from(head.status));
-        out.push(b' ');
-        out.extend_from_slice(head.reason.of(bytes));
-        out.extend_from_slice(b"\r\n");
+        write_status_line(out, head.status, head.reason.of(bytes));
         copy_fields(out, bytes, head.fields.as_slice(), self.edits, |field| {
             !matches!(field.known, FieldName::ContentLength | FieldName::TransferEncoding)
         });
         out.extend_from_slice(b"\r\n");
     }
+}
+
+/// RFC 9112, 4. The version is always ours.
+pub(super) fn write_status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    write_number(out, u64::from(status));
+    out.push(b' ');
+    out.extend_from_slice(reason);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Says what the client cannot know from the version alone.

@@ -126,6 +126,8 @@ pub(super) struct Worker {
     view: RefCell<Rc<View>>,
     pools: RefCell<Pools>,
     listeners: RefCell<Vec<(Arc<ListenerState>, Rc<Listener>)>>,
+    // Boxed, because each moves out and in again as a whole.
+    #[expect(clippy::vec_box, reason = "moving a box is cheaper than moving what is in it")]
     spare: RefCell<Vec<Box<Scratch>>>,
     draining: Cell<bool>,
     requests: Cell<u64>,
