@@ -189,7 +189,12 @@ impl Exchange<'_> {
         let decoded = body.decode(input, 0, &mut scratch.content)?;
         let length: usize = scratch.content.iter().map(|span| span.len()).sum();
         let left = self.body_allowance.checked_sub(length as u64);
-        self.body_allowance = left.ok_or(Refusal::BodyTooLarge)?;
+        let Some(left) = left else {
+            // The decoder has counted what still lies in the input: no next request begins there.
+            self.keep_alive = false;
+            return Err(Refusal::BodyTooLarge.into());
+        };
+        self.body_allowance = left;
         let has_body = !scratch.request.body.is_empty();
         let framed = Framed {
             out: &mut scratch.out,

@@ -128,14 +128,17 @@ impl Exchange<'_> {
             let input = downstream.input.bytes();
             scratch.content.clear();
             let decoded = body.decode(input, 0, &mut scratch.content)?;
+            let held_before = scratch.body.len();
             for span in &scratch.content {
-                if let Some(scanner) = &mut scratch.scanner {
-                    scanner.feed(span.of(input))?;
-                }
                 scratch.body.extend_from_slice(span.of(input));
             }
             record.bytes_in += decoded.consumed as u64;
+            // Before anything can be found wrong with the content: what the decoder has counted
+            // must be gone from the input, or it would be read as the next request.
             downstream.input.consume(decoded.consumed);
+            if let Some(scanner) = &mut scratch.scanner {
+                scanner.feed(&scratch.body[held_before..])?;
+            }
             let length = self.scratch.body.len() as u64;
             if length > self.listener().limits.body {
                 return Err(Refusal::BodyTooLarge.into());

@@ -115,7 +115,11 @@ impl Exchange<'_> {
         match (outcome, upload_failure) {
             (Some(relayed), _) => relayed
                 .map(|relayed| Relayed { reusable: relayed.reusable && self.body.is_ended() }),
-            (None, Some(failure)) => Err(failure),
+            (None, Some(failure)) => {
+                // It stopped between reading and passing on: no next request begins there.
+                self.keep_alive = false;
+                Err(failure)
+            }
             (None, None) => Err(ExchangeError::UpstreamClosed),
         }
     }

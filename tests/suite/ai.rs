@@ -476,3 +476,23 @@ fn an_upstream_s_own_errors_pass_as_they_are() {
     assert_eq!((reply.status, reply.text()), (429, body));
     assert_eq!(reply.get("retry-after"), Some("7"));
 }
+
+#[test]
+fn the_body_of_a_refused_call_is_never_read_as_a_request() {
+    let (origin, gateway) = pair();
+    let inner = "GET /v1/models/m HTTP/1.1\r\nHost: a\r\n\r\n";
+    let length = inner.len();
+    for fields in ["application/json", "multipart/form-data; boundary=b"] {
+        let mut client = gateway.client();
+        client.send(format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: {fields}\r\n\
+             Content-Length: {length}\r\n\r\n{inner}"
+        ));
+        assert_eq!(client.read().status, 400);
+        client.send("GET /v1/models HTTP/1.1\r\nHost: a\r\n\r\n");
+        let reply = client.read();
+        assert_eq!(reply.status, 200);
+        assert_eq!(reply.json()["object"], "list", "the next answer is the next request's");
+    }
+    assert_eq!(origin.requests_seen(), 0);
+}

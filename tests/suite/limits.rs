@@ -270,3 +270,21 @@ fn a_large_answer_passes_whole_and_takes_no_memory() {
     assert_eq!(received, PIECES << 20);
     expect_bounded(&gateway, before);
 }
+
+#[test]
+fn what_stands_in_a_body_that_is_too_large_is_never_read_as_a_request() {
+    let origin = origin().start();
+    let gateway = gateway().listener("limits = { body = \"4B\" }").route("/", &origin).start();
+    let inner = "GET /inner HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut client = gateway.client();
+
+    client.send(format!(
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
+         {:x}\r\n{inner}\r\n0\r\n\r\n",
+        inner.len()
+    ));
+
+    assert_eq!(client.read().status, 413);
+    client.expect_closed();
+    assert_eq!(origin.requests_seen(), 0);
+}
