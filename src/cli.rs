@@ -114,13 +114,13 @@ fn check(config: Option<PathBuf>, json: bool) -> ExitCode {
         Ok(loaded) => (loaded.report, 0),
         Err(report) => (report, EXIT_CONFIG),
     };
-    if json {
-        println!("{}", report.to_json());
+    say(&if json {
+        report.to_json().to_string()
     } else if report.problems.is_empty() && report.warnings.is_empty() {
-        println!("{}: no problems", path.display());
+        format!("{}: no problems", path.display())
     } else {
-        println!("{report}");
-    }
+        report.to_string()
+    });
     ExitCode::from(code)
 }
 
@@ -146,9 +146,15 @@ fn run_mock(options: &MockOptions) -> Result<(), String> {
     };
     let running = mock::start(&options)
         .map_err(|error| format!("cannot listen on {}: {error}", options.bind))?;
-    println!("ready mock={}", running.addr);
+    say(&format!("ready mock={}", running.addr));
     serve::until_signal().map_err(|error| format!("cannot watch for signals: {error}"))?;
     running.stop().map_err(|error| format!("the mock ended badly: {error}"))
+}
+
+/// Writes a line on standard output, read or not: `check | head` is no error.
+fn say(line: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 fn report(outcome: Result<(), String>) -> ExitCode {

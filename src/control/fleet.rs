@@ -1,6 +1,7 @@
 //! The workers of this process: started, told, watched, replaced.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -93,11 +94,20 @@ impl Fleet {
 
     /// Has every worker accept on its socket of this listener.
     pub fn listen(&self, listening: &Listening) -> io::Result<()> {
-        for worker in 0..self.workers() {
-            let socket = listening.socket_of(worker)?;
+        self.listen_on(listening, self.duplicate(listening)?);
+        Ok(())
+    }
+
+    /// A socket of this listener for every worker.
+    pub fn duplicate(&self, listening: &Listening) -> io::Result<Vec<OwnedFd>> {
+        (0..self.workers()).map(|worker| listening.socket_of(worker)).collect()
+    }
+
+    /// Has every worker accept on its socket.
+    pub fn listen_on(&self, listening: &Listening, sockets: Vec<OwnedFd>) {
+        for (worker, socket) in sockets.into_iter().enumerate() {
             self.tell(worker, Message::Listen(Arc::clone(&listening.state), socket));
         }
-        Ok(())
     }
 
     pub fn unlisten(&self, listening: &Listening) {

@@ -208,9 +208,16 @@ impl Scribe {
     }
 }
 
-fn open(target: Option<&Path>) -> io::Result<File> {
+/// Opens the log to append to. A FIFO that nobody reads is an error, where a plain open would
+/// wait for a reader.
+pub(super) fn open(target: Option<&Path>) -> io::Result<File> {
     match target {
-        Some(path) => OpenOptions::new().append(true).create(true).mode(FILE_MODE).open(path),
+        Some(path) => OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(FILE_MODE)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path),
         // A handle of its own: std's buffers by line, which would make each line a write.
         None => Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?)),
     }

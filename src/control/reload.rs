@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::dns;
 use super::fleet::Fleet;
+use super::log_writer;
 use super::logging::Logging;
 use super::sockets::Sockets;
 use crate::config;
@@ -41,6 +42,7 @@ pub async fn reload(
     if !loaded.report.warnings.is_empty() {
         tracing::warn!("{}", loaded.report);
     }
+    can_open_access_log(&settings)?;
     let opened = sockets.open_missing(&settings.listeners).map_err(|errors| {
         let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
         lines.join("\n")
@@ -48,6 +50,11 @@ pub async fn reload(
     let before = shared.snapshot();
     warn_of_what_stays(&before.settings, &settings);
     logging.apply(&settings.log);
+    let duplicates = opened
+        .iter()
+        .map(|listening| fleet.duplicate(listening))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| format!("cannot listen: {error}"))?;
     let generation = before.generation + 1;
     let wanted = settings.listeners.clone();
     let snapshot = shared.prepare(|registry| {
@@ -55,14 +62,24 @@ pub async fn reload(
     });
     dns::resolve_new(&snapshot).await;
     shared.publish(snapshot);
-    for listening in &opened {
-        fleet.listen(listening).map_err(|error| error.to_string())?;
+    for (listening, sockets) in opened.iter().zip(duplicates) {
+        fleet.listen_on(listening, sockets);
     }
     for gone in sockets.adopt(opened, &wanted) {
         fleet.unlisten(&gone);
     }
     fleet.tell_all(|| Message::Reload);
     Ok(shared.snapshot())
+}
+
+/// A log that cannot be written is a bad configuration, before anything has changed.
+fn can_open_access_log(settings: &Settings) -> Result<(), String> {
+    match &settings.access_log {
+        Some(log) => log_writer::open(log.file.as_deref())
+            .map(drop)
+            .map_err(|error| format!("cannot open the access log: {error}")),
+        None => Ok(()),
+    }
 }
 
 fn warn_of_what_stays(before: &Settings, after: &Settings) {

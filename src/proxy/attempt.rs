@@ -135,7 +135,12 @@ impl Exchange<'_> {
                 self.write_cluster_request(route);
                 self.send_request(&upstream, timeouts).await?;
             }
-            Outgoing::Call(call) => self.send_call(call, endpoint, &upstream, timeouts).await?,
+            Outgoing::Call(call) => match self.send_call(call, endpoint, &upstream, timeouts).await
+            {
+                // It may have answered before it closed, as when it refuses a large body.
+                Ok(()) | Err(ExchangeError::UpstreamClosed) => {}
+                Err(error) => return Err(error),
+            },
         }
         self.record.overhead_ns += core.precise_now().nanos_since(connected);
         let relayed = self.relay(&upstream, timeouts).await?;
@@ -166,10 +171,14 @@ impl Exchange<'_> {
             }
             Err(error) => {
                 worker.metrics.upstream_connect_failures.inc();
-                let timed_out = error.kind() == std::io::ErrorKind::TimedOut;
-                Err(match timed_out {
-                    true => self.timed_out(ExchangeError::ConnectTimeout),
-                    false => ExchangeError::ConnectFailed,
+                Err(match error.raw_os_error() {
+                    Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS) => {
+                        ExchangeError::Exhausted
+                    }
+                    _ if error.kind() == std::io::ErrorKind::TimedOut => {
+                        self.timed_out(ExchangeError::ConnectTimeout)
+                    }
+                    _ => ExchangeError::ConnectFailed,
                 })
             }
         }
@@ -191,7 +200,7 @@ impl Exchange<'_> {
         let left = self.body_allowance.checked_sub(length as u64);
         let Some(left) = left else {
             // The decoder has counted what still lies in the input: no next request begins there.
-            self.keep_alive = false;
+            self.lose_place();
             return Err(Refusal::BodyTooLarge.into());
         };
         self.body_allowance = left;

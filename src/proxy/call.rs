@@ -1,23 +1,27 @@
 //! AI calls: what is asked of which model, and how it goes on to an endpoint that serves it.
 
+use std::future::{Future, poll_fn};
 use std::ops::Range;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 
 use super::attempt::Outgoing;
+use super::downstream::{Downstream, send_pieces};
 use super::error::{CallError, ExchangeError};
 use super::exchange::Exchange;
-use super::forward::{copy_fields, write_field, write_number, write_set};
+use super::forward::{copy_fields, is_forwarding, write_field, write_number, write_set};
 use super::settings::{self, ClusterTimeouts, HeaderEdits, Provider};
 use super::upload::upstream_send_error;
 use super::view::EndpointView;
 use crate::ai::call::{BodyKind, Call as Understood, Dialect, NotACall, NotACallReason, Operation};
+use crate::ai::error::{ClientError, ErrorKind};
 use crate::ai::json::JsonFault;
 use crate::ai::models::{self, Listed};
 use crate::ai::multipart::{Boundary, MultipartFault};
 use crate::ai::rewrite::Rename;
 use crate::ai::{json, multipart};
 use crate::http::field_name::FieldName;
-use crate::http::message::BodyLength;
 use crate::http::refusal::Refusal;
 use crate::nearest::nearest_few;
 use crate::net::socket::Socket;
@@ -107,11 +111,8 @@ impl Exchange<'_> {
         let limit = self.view.snapshot.settings.server.buffered;
         let timeout = self.listener().timeouts.request_body;
         self.scratch.body.clear();
-        if let BodyLength::Fixed(length) = self.scratch.request.body {
-            let hold = worker.shared.hold(length, limit).ok_or(ExchangeError::BodiesFull)?;
-            self.holds.push(hold);
-        }
-        let mut held = self.holds.iter().map(|hold| hold.bytes()).sum::<u64>();
+        // In steps as it comes: what a head only announces must not crowd others out.
+        let mut held = 0;
         self.continue_if_awaited().await?;
         while !self.body.is_ended() {
             if self.downstream.input.is_empty() {
@@ -177,6 +178,12 @@ impl Exchange<'_> {
         if kind != BodyKind::Multipart {
             return Ok(Scanner::Json(Box::default()));
         }
+        if self.scratch.request.fields.is_repeated(FieldName::ContentType) {
+            // Two boundaries are two readings of one body.
+            let error =
+                ClientError::new(ErrorKind::BadRequest, "There is more than one Content-Type.");
+            return Err(CallError::Found { error, allow: "" });
+        }
         let content_type = self.scratch.request.field(FieldName::ContentType);
         let content_type = content_type.map_or(&b""[..], |f| f.value.of(&self.scratch.head));
         let boundary = Boundary::of_content_type(content_type)?;
@@ -236,8 +243,16 @@ impl Exchange<'_> {
             None => [body, b"", b""],
         };
         let pieces = [&scratch.out, pieces[0], pieces[1], pieces[2]];
-        let sent = super::downstream::send_pieces(upstream, &pieces, &downstream.link.deadline);
-        sent.await.map(drop).map_err(|error| upstream_send_error(&error))
+        let Downstream { link, input, .. } = &mut **downstream;
+        let mut sending = pin!(send_pieces(upstream, &pieces, &link.deadline));
+        // A large body may take its time, in which the client may leave.
+        poll_fn(|cx| match sending.as_mut().poll(cx) {
+            Poll::Ready(sent) => {
+                Poll::Ready(sent.map(drop).map_err(|error| upstream_send_error(&error)))
+            }
+            Poll::Pending => link.poll_gone(input, cx).map(|()| Err(ExchangeError::DownstreamGone)),
+        })
+        .await
     }
 
     fn write_call_head(&mut self, call: &Call, provider: &Provider, length: u64) {
@@ -261,7 +276,8 @@ impl Exchange<'_> {
         out.extend_from_slice(b"\r\n");
         let own = |name: &[u8]| sets(provider, name);
         copy_fields(out, head, request.fields.as_slice(), edits, |field| {
-            !is_ours_to_say(field.known) && !own(field.name.of(head))
+            let name = field.name.of(head);
+            !is_ours_to_say(field.known) && !tells_of_the_client(field.known, name) && !own(name)
         });
         out.extend_from_slice(b"content-length: ");
         write_number(out, length);
@@ -343,6 +359,13 @@ fn is_ours_to_say(name: FieldName) -> bool {
             | FieldName::XForwardedServer
             | FieldName::XRealIp
     )
+}
+
+/// Whether a field that the engine does not know says who the client is.
+fn tells_of_the_client(known: FieldName, name: &[u8]) -> bool {
+    const NAMES: [&[u8]; 3] = [b"x-client-ip", b"true-client-ip", b"cf-connecting-ip"];
+    known == FieldName::Other
+        && (is_forwarding(known, name) || NAMES.iter().any(|n| n.eq_ignore_ascii_case(name)))
 }
 
 /// Whether the provider's own settings replace this field.

@@ -31,6 +31,8 @@ pub(super) enum ExchangeError {
     DownstreamStalled,
     /// The instance holds as many request bodies as it may.
     BodiesFull,
+    /// This process has no descriptor or memory left for a connection.
+    Exhausted,
     /// What the AI layer found wrong with the call.
     Call(CallError),
 }
@@ -62,7 +64,7 @@ impl ExchangeError {
         match self {
             Self::Refused(refusal) => refusal.status(),
             Self::NoRoute => 404,
-            Self::NoEndpoint | Self::BodiesFull => 503,
+            Self::NoEndpoint | Self::BodiesFull | Self::Exhausted => 503,
             Self::ConnectFailed
             | Self::UpstreamClosed
             | Self::UpstreamFault(_)
@@ -91,12 +93,14 @@ impl ExchangeError {
             Self::TotalTimeout => "The request took longer than it may.",
             Self::DownstreamGone | Self::DownstreamStalled => "The client went away.",
             Self::BodiesFull => "Too many request bodies are being held; try again shortly.",
+            Self::Exhausted => "The gateway is out of resources; try again shortly.",
             Self::Call(call) => call.explanation(),
         }
     }
 
     pub(super) fn retry_after(&self) -> Option<Duration> {
-        matches!(self, Self::BodiesFull | Self::NoEndpoint).then_some(BODIES_FULL_PAUSE)
+        matches!(self, Self::BodiesFull | Self::NoEndpoint | Self::Exhausted)
+            .then_some(BODIES_FULL_PAUSE)
     }
 
     pub(super) fn outcome(&self) -> Outcome {
@@ -105,7 +109,11 @@ impl ExchangeError {
             | Self::DownstreamStalled => Outcome::DownstreamTimeout,
             Self::Refused(Refusal::BodyIncomplete | Refusal::HeadIncomplete)
             | Self::DownstreamGone => Outcome::DownstreamGone,
-            Self::Refused(_) | Self::NoRoute | Self::BodiesFull | Self::Call(_) => Outcome::Refused,
+            Self::Refused(_)
+            | Self::NoRoute
+            | Self::BodiesFull
+            | Self::Exhausted
+            | Self::Call(_) => Outcome::Refused,
             Self::NoEndpoint | Self::ConnectFailed | Self::UpstreamClosed => {
                 Outcome::UpstreamFailed
             }
@@ -134,6 +142,7 @@ impl ExchangeError {
             Self::DownstreamGone => "downstream_gone",
             Self::DownstreamStalled => "downstream_stalled",
             Self::BodiesFull => "bodies_full",
+            Self::Exhausted => "out_of_resources",
             Self::Call(call) => call.reason(),
         }
     }

@@ -208,6 +208,12 @@ impl<'c> Exchange<'c> {
         &NONE
     }
 
+    /// Nobody knows any more where the next request begins: this one is the connection's last.
+    pub(super) fn lose_place(&mut self) {
+        self.keep_alive = false;
+        self.body = BodyDecoder::new(BodyLength::UntilClose);
+    }
+
     /// How the request's content goes out.
     pub(super) fn request_encoder(&self) -> BodyEncoder {
         BodyEncoder::new(self.scratch.request.body)

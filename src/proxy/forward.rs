@@ -109,7 +109,7 @@ impl ClusterRequest<'_> {
             FieldName::XForwardedPort
             | FieldName::XForwardedPrefix
             | FieldName::XForwardedServer => trusted,
-            _ => true,
+            known => trusted || !is_forwarding(known, field.name.of(bytes)),
         });
         self.framing.write(out);
         if self.expect {
@@ -238,6 +238,15 @@ fn flush_run(out: &mut Vec<u8>, bytes: &[u8], run: Option<(usize, usize)>) {
         out.extend_from_slice(&bytes[start..end]);
         out.extend_from_slice(b"\r\n");
     }
+}
+
+/// Whether it is one of the X-Forwarded-* fields that the engine has no use for, such as
+/// X-Forwarded-User: servers behind a gateway believe them all.
+pub(super) fn is_forwarding(known: FieldName, name: &[u8]) -> bool {
+    const PREFIX: &[u8] = b"x-forwarded-";
+    known == FieldName::Other
+        && name.len() > PREFIX.len()
+        && name[..PREFIX.len()].eq_ignore_ascii_case(PREFIX)
 }
 
 /// Whether the edits set or remove this field.

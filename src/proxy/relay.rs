@@ -18,15 +18,16 @@ use super::forward::{Framing, Response};
 use super::framed::Framed;
 use super::input::Input;
 use super::settings::ClusterTimeouts;
-use super::upload::Upload;
+use super::upload::{PIECES_PER_TURN, Upload};
 use crate::http::field_name::FieldName;
 use crate::http::h1::{BodyDecoder, BodyEncoder, HeadLimits};
-use crate::http::message::{BodyLength, Version};
+use crate::http::message::Version;
 use crate::http::refusal::{Refusal, ResponseFault};
 use crate::http::span::Span;
 use crate::net::socket::Socket;
 use crate::runtime::buffers::{BUFFER_BYTES, Chunk};
 use crate::runtime::clock::Instant;
+use crate::runtime::io::yield_now;
 
 /// A response head may be larger than a request head: servers send policies and cookies.
 const RESPONSE_LIMITS: HeadLimits = HeadLimits { bytes: 64 * 1024, fields: 256 };
@@ -66,10 +67,12 @@ impl Exchange<'_> {
         timeouts: &ClusterTimeouts,
     ) -> Result<Relayed, ExchangeError> {
         let link = Rc::clone(&self.downstream.link);
+        let core = Rc::clone(&self.downstream.worker.core);
         let upload = Upload::take_from(self, timeouts.idle);
         // Until the request is sent, nobody owes an answer.
         self.set_deadline(None);
         let before_response = link.deadline.due();
+        let total_until = self.total_until;
         let whole = Cell::new(false);
         let mut uploaded: Option<(Upload, Result<(), ExchangeError>)> = None;
         let outcome = {
@@ -86,7 +89,8 @@ impl Exchange<'_> {
                         return Poll::Ready(None);
                     }
                     if link.deadline.due() == before_response {
-                        link.deadline.set(timeouts.first_byte);
+                        let now = core.now();
+                        link.deadline.set_at(earliest(now, timeouts.first_byte, total_until));
                     }
                 }
                 // From the turn in which the upload ends: that is when watching has to begin.
@@ -107,19 +111,14 @@ impl Exchange<'_> {
             // Dropped in its middle: what it had received is lost with it, and with that the
             // place where the body ends.
             None => {
-                self.keep_alive = false;
-                self.body = BodyDecoder::new(BodyLength::UntilClose);
+                self.lose_place();
                 None
             }
         };
         match (outcome, upload_failure) {
             (Some(relayed), _) => relayed
                 .map(|relayed| Relayed { reusable: relayed.reusable && self.body.is_ended() }),
-            (None, Some(failure)) => {
-                // It stopped between reading and passing on: no next request begins there.
-                self.keep_alive = false;
-                Err(failure)
-            }
+            (None, Some(failure)) => Err(failure),
             (None, None) => Err(ExchangeError::UpstreamClosed),
         }
     }
@@ -134,7 +133,7 @@ impl Exchange<'_> {
         whole: &Cell<bool>,
     ) -> Result<Relayed, ExchangeError> {
         let mut received = Input::default();
-        self.read_response_head(upstream, &mut received, timeouts, watch).await?;
+        self.read_response_head(upstream, &mut received, timeouts, watch, whole).await?;
         let arrived = self.downstream.worker.core.now();
         let mut decoder = BodyDecoder::new(self.scratch.response.body);
         let framing = self.write_response_head(&mut received, whole.get());
@@ -143,6 +142,7 @@ impl Exchange<'_> {
             _ => BodyEncoder::Identity,
         };
         let mut first = true;
+        let mut pieces = 0;
         let mut full = false;
         loop {
             if first || !received.is_empty() {
@@ -159,6 +159,10 @@ impl Exchange<'_> {
             }
             if !received.is_empty() {
                 continue;
+            }
+            pieces += 1;
+            if u32::is_multiple_of(pieces, PIECES_PER_TURN) {
+                yield_now().await;
             }
             self.set_deadline(timeouts.idle);
             match self.downstream.wait_for(upstream, watch, !full).await {
@@ -184,6 +188,7 @@ impl Exchange<'_> {
         received: &mut Input,
         timeouts: &ClusterTimeouts,
         watch: bool,
+        whole: &Cell<bool>,
     ) -> Result<(), ExchangeError> {
         let sent_at = self.downstream.worker.core.now();
         let method = self.scratch.request.method;
@@ -203,7 +208,10 @@ impl Exchange<'_> {
             if self.scratch.response.status >= 200 {
                 return Ok(());
             }
-            self.set_deadline(timeouts.first_byte);
+            // While the request is still coming, nobody owes an answer.
+            if whole.get() {
+                self.set_deadline(timeouts.first_byte);
+            }
             self.pass_interim_on(received).await?;
         }
         Err(ResponseFault(Refusal::InterimTooMany).into())
@@ -335,12 +343,8 @@ impl Exchange<'_> {
 
     /// The time limit that comes first: this step's, or the whole exchange's.
     pub(super) fn set_deadline(&self, timeout: Option<Duration>) {
-        let step = timeout.map(|timeout| self.downstream.worker.core.now() + timeout);
-        let due = match (step, self.total_until) {
-            (Some(step), Some(total)) => Some(step.min(total)),
-            (step, total) => step.or(total),
-        };
-        self.downstream.link.deadline.set_at(due);
+        let now = self.downstream.worker.core.now();
+        self.downstream.link.deadline.set_at(earliest(now, timeout, self.total_until));
     }
 
     /// Which limit has passed.
@@ -351,6 +355,14 @@ impl Exchange<'_> {
         } else {
             step
         }
+    }
+}
+
+/// The end of a step that begins now, or of the whole exchange: whichever comes first.
+fn earliest(now: Instant, step: Option<Duration>, total: Option<Instant>) -> Option<Instant> {
+    match (step.map(|step| now + step), total) {
+        (Some(step), Some(total)) => Some(step.min(total)),
+        (step, total) => step.or(total),
     }
 }
 

@@ -235,12 +235,6 @@ pub struct Hold {
     shared: Arc<Shared>,
 }
 
-impl Hold {
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes
-    }
-}
-
 impl Drop for Hold {
     fn drop(&mut self) {
         self.shared.buffered.fetch_sub(self.bytes, Ordering::Relaxed);

@@ -12,7 +12,10 @@ use crate::http::h1::{BodyDecoder, BodyEncoder};
 use crate::http::refusal::Refusal;
 use crate::http::span::Span;
 use crate::net::socket::Socket;
-use crate::runtime::io::Deadline;
+use crate::runtime::io::{Deadline, yield_now};
+
+/// Pieces of one body before other tasks have their turn: half a megabyte.
+pub(super) const PIECES_PER_TURN: u32 = 16;
 
 /// What an exchange lends to its upload while the response may come at any moment.
 pub(super) struct Upload {
@@ -24,6 +27,10 @@ pub(super) struct Upload {
     /// Content bytes that the body may still have.
     allowance: u64,
     received: u64,
+    pieces: u32,
+    /// Whether what the decoder has counted has been sent and taken off the input. If not, nobody
+    /// knows where the next request begins.
+    in_step: bool,
     deadline: Deadline,
     /// Between two pieces from the client.
     client_timeout: Option<Duration>,
@@ -47,6 +54,8 @@ impl Upload {
             encoder: exchange.request_encoder(),
             allowance,
             received: 0,
+            pieces: 0,
+            in_step: true,
             deadline: Deadline::new(&exchange.downstream.worker.core),
             client_timeout,
             upstream_timeout,
@@ -55,12 +64,15 @@ impl Upload {
 
     /// Whether all of the body has been passed on.
     pub(super) fn is_done(&self) -> bool {
-        self.body.is_ended()
+        self.in_step && self.body.is_ended()
     }
 
     pub(super) fn give_back(self, exchange: &mut Exchange<'_>) {
         exchange.downstream.input = self.input;
         exchange.body = self.body;
+        if !self.in_step {
+            exchange.lose_place();
+        }
         exchange.body_allowance = self.allowance;
         exchange.record.bytes_in += self.received;
     }
@@ -81,6 +93,7 @@ impl Upload {
             if self.input.is_empty() {
                 self.receive(link).await?;
             }
+            self.in_step = false;
             self.content.clear();
             let decoded = self.body.decode(self.input.bytes(), 0, &mut self.content)?;
             let length: usize = self.content.iter().map(|span| span.len()).sum();
@@ -103,6 +116,11 @@ impl Upload {
             }
             self.received += decoded.consumed as u64;
             self.input.consume(decoded.consumed);
+            self.in_step = true;
+            self.pieces += 1;
+            if self.pieces.is_multiple_of(PIECES_PER_TURN) {
+                yield_now().await;
+            }
         }
         Ok(())
     }
@@ -122,7 +140,7 @@ impl Upload {
 
     /// As [`super::downstream::Downstream::poll_gone`], once the body has been passed on.
     pub(super) fn poll_gone(&mut self, link: &Link, cx: &Context<'_>) -> Poll<()> {
-        if !self.body.is_ended() {
+        if !self.is_done() {
             return Poll::Pending;
         }
         link.poll_gone(&mut self.input, cx)

@@ -364,8 +364,11 @@ fn bodies_above_what_the_instance_may_hold_wait_outside() {
     let head = "POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n";
 
     let mut first = gateway.client();
+    // What is announced takes no room from others; what has come does.
     first.send(head);
-    // The first one's bytes are held from its head on; when that has been read shows only here.
+    assert_eq!(chat(&gateway, "{\"model\":\"m\"}").status, 200);
+    first.send(vec![b' '; 990_000]);
+    // When that has been read shows only here.
     let refused = crate::support::eventually("a refusal", || {
         let reply = gateway.client().post("/v1/completions", "", vec![b' '; 200_000]);
         (reply.status == 503).then_some(reply)
