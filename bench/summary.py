@@ -18,7 +18,7 @@ def summarise(result: Result) -> dict[str, dict]:
     summary = {name: medians(result, name) for name in names}
     for name, figures in summary.items():
         figures.update(result.extra.get(name, {}))
-        add_ratios(figures, summary)
+        add_ratios(figures, result, name)
     return summary
 
 
@@ -46,15 +46,24 @@ def add_split(figures: dict, rows: list[dict]) -> None:
         figures["system_us"] = round(cost * (ticks - user) / ticks, 3)
 
 
-def add_ratios(figures: dict, summary: dict[str, dict]) -> None:
-    """CPU cost and p99 delay relative to each baseline of the same run."""
+def add_ratios(figures: dict, result: Result, candidate: str) -> None:
+    """CPU cost and p99 delay relative to each baseline.
+
+    The median of the rounds' ratios, not the ratio of two medians: a machine that changes its
+    speed between rounds changes it for all candidates of a round.
+    """
     for baseline in BASELINES:
-        other = summary.get(baseline, {})
-        for cost in CPU_COSTS:
-            if cost in figures and other.get(cost):
-                figures[f"cpu_vs_{baseline}"] = round(figures[cost] / other[cost], 3)
-        if "p99_us" in figures and other.get("p99_us"):
-            figures[f"p99_vs_{baseline}"] = round(figures["p99_us"] / other["p99_us"], 3)
+        for name, ratio in [*((cost, f"cpu_vs_{baseline}") for cost in CPU_COSTS),
+                            ("p99_us", f"p99_vs_{baseline}")]:
+            mine, other = by_round(result, candidate, name), by_round(result, baseline, name)
+            ratios = [mine[n] / other[n] for n in mine if other.get(n)]
+            if ratios:
+                figures[ratio] = round(median(ratios), 3)
+
+
+def by_round(result: Result, candidate: str, name: str) -> dict[int, float]:
+    rows = (row for row in result.rounds if row["candidate"] == candidate)
+    return {row["round"]: row[name] for row in rows if isinstance(row.get(name), int | float)}
 
 
 @dataclass(frozen=True)
