@@ -163,8 +163,13 @@ impl Link {
     /// watching costs nothing. A pipelined request is kept in `input`; behind it a close goes
     /// unnoticed.
     pub(super) fn poll_gone(&self, input: &mut Input, cx: &Context<'_>) -> Poll<()> {
+        if input.bytes() == b"\r\n" {
+            input.clear();
+        }
         while input.is_empty() {
             match self.socket.poll_recv_later(cx) {
+                // An empty line behind a body is no request (RFC 9112, 2.2), and must not hide a close.
+                Poll::Ready(Ok(Some(chunk))) if chunk[..] == *b"\r\n" => {}
                 Poll::Ready(Ok(Some(chunk))) => input.push(chunk),
                 Poll::Ready(Ok(None) | Err(_)) => return Poll::Ready(()),
                 Poll::Pending => return Poll::Pending,

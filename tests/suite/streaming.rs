@@ -118,6 +118,16 @@ fn a_client_that_leaves_ends_a_silent_upstream_in_mid_stream() {
 }
 
 #[test]
+fn an_empty_line_behind_the_request_does_not_hide_that_the_client_left() {
+    let took = time_to_cancel(SILENT_STREAM, |mut client| {
+        client.send("\r\n");
+        drop(client);
+    });
+    println!("closed behind an empty line: the upstream heard of it after {took:?}");
+    assert!(took < AT_ONCE, "{took:?}");
+}
+
+#[test]
 fn a_client_that_resets_ends_a_silent_upstream() {
     let took = time_to_cancel(SILENT_STREAM, crate::support::client::Client::reset);
     println!("reset: the upstream heard of it after {took:?}");
