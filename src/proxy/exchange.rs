@@ -18,14 +18,12 @@ use super::view::View;
 use crate::ai::call::Dialect;
 use crate::ai::stream::FirstEvent;
 use crate::http::authority::Authority;
-use crate::http::field_name::FieldName;
 use crate::http::h1::{BodyDecoder, BodyEncoder, HeadLimits, TargetForm};
-use crate::http::message::{BodyLength, Version};
+use crate::http::message::BodyLength;
 use crate::http::refusal::Refusal;
 use crate::http::span::Span;
 use crate::http::target;
 use crate::runtime::clock::Instant;
-use crate::telemetry::access_log::Line;
 use crate::telemetry::record::Outcome;
 
 /// A request that is being carried out on a client's connection.
@@ -247,103 +245,6 @@ impl<'c> Exchange<'c> {
             return After::Linger;
         }
         if self.keep_alive { After::Keep } else { After::Close }
-    }
-
-    /// Hands the record to metrics and log.
-    fn settle(&mut self) {
-        let Self { downstream, view, scratch, record, listener, .. } = self;
-        let worker = &downstream.worker;
-        let metrics = &worker.metrics;
-        let outcome = record.outcome.unwrap_or(match worker.is_draining() {
-            true => Outcome::Shutdown,
-            false => Outcome::Internal,
-        });
-        let now = worker.core.precise_now();
-        let total_ns = now.nanos_since(record.began);
-        metrics.downstream_bytes_in.add(record.bytes_in);
-        metrics.downstream_bytes_out.add(record.bytes_out);
-        if record.first_byte_ns.is_some() {
-            metrics.overhead.record(record.overhead_ns);
-        }
-        let head_is_read = self.head_is_read;
-        let method = if head_is_read { scratch.request.method.label() } else { "other" };
-        // 0 is told as `none`: no head went out.
-        let status = record.status.unwrap_or(0);
-        let cluster = record.cluster.as_deref();
-        view.request_series(record.route, cluster, method, status, metrics)
-            .duration
-            .record(total_ns);
-        if let (Some(cluster), Some(endpoint)) = (cluster, record.endpoint) {
-            let series = &cluster.endpoints[endpoint].series;
-            if let Some(first_byte) = record.first_byte_ns {
-                series.first_byte.record(first_byte);
-            }
-        }
-        if let Some(model) = record.model {
-            let series = view.model_series(model);
-            series.requests.inc();
-            if let Some(first_event) = record.first_event_ns {
-                series.time_to_first_event.record(first_event);
-            }
-        }
-        if !view.logs(record.route, outcome, status, worker.next_settled()) {
-            return;
-        }
-        let bytes = if head_is_read { scratch.head.as_slice() } else { &[] };
-        let request = &scratch.request;
-        let text = |span: Span| if head_is_read { span.of(bytes) } else { b"" };
-        let field = |known| {
-            let field = if head_is_read { request.field(known) } else { None };
-            field.map(|field| field.value.of(bytes))
-        };
-        let mut id = [0; super::request_id::LENGTH];
-        let line = Line {
-            at_unix_ns: worker.core.unix_nanos(record.began),
-            client: downstream.peer,
-            listener: &view.snapshot.settings.listeners[*listener].name,
-            route: record.route.map(|route| view.route_label(Some(route))),
-            method: text(request.method_text),
-            host: Some(text(request.authority)).filter(|host| !host.is_empty()),
-            path: text(request.path),
-            version: match request.version {
-                Version::Http11 => "HTTP/1.1",
-                Version::Http10 => "HTTP/1.0",
-            },
-            status: record.status,
-            bytes_in: record.bytes_in,
-            bytes_out: record.bytes_out,
-            total_us: total_ns / 1_000,
-            connect_us: record.connect_ns.map(|ns| ns / 1_000),
-            first_byte_us: record.first_byte_ns.map(|ns| ns / 1_000),
-            overhead_us: record.first_byte_ns.map(|_| record.overhead_ns / 1_000),
-            cluster: cluster.map(|cluster| &*cluster.name),
-            endpoint: match (cluster, record.endpoint) {
-                (Some(cluster), Some(index)) => Some(&*cluster.endpoints[index].state.label),
-                _ => None,
-            },
-            attempts: record.attempts,
-            reused: record.reused,
-            request_id: match field(FieldName::XRequestId) {
-                Some(said) => said,
-                None => record.id.get_or_make(worker, &mut id),
-            },
-            user_agent: field(FieldName::UserAgent),
-            model: record.model.map(|model| view.snapshot.model_names[model].as_str()),
-            streamed: record.streamed,
-            outcome,
-            reason: record.reason,
-            worker: worker.index,
-        };
-        let mut log = worker.log.borrow_mut();
-        line.write_json(&mut worker.stamps.borrow_mut(), log.line());
-        log.commit();
-    }
-}
-
-/// Every exchange ends in one record: also one whose task is dropped or panics.
-impl Drop for Exchange<'_> {
-    fn drop(&mut self) {
-        self.settle();
     }
 }
 

@@ -3,7 +3,7 @@
 //! In the order in which a request meets them: [`worker`] takes the connection, `downstream`
 //! reads heads from it, `exchange` goes through the phases, `route` decides, `attempt` picks and
 //! connects, `forward` writes heads, `relay` and `upload` move bodies, `answer` speaks for
-//! Ringgate itself, `record` is what remains.
+//! Ringgate itself, `record` is what remains, and `settle` counts and logs it.
 
 mod answer;
 mod attempt;
@@ -22,6 +22,7 @@ mod request_id;
 pub mod route;
 mod scratch;
 pub mod settings;
+mod settle;
 pub mod shared;
 pub mod snapshot;
 mod upload;
