@@ -20,8 +20,8 @@ use ringgate::runtime::core::Core;
 use ringgate::runtime::io::{Deadline, Sleep, yield_now};
 use ringgate::runtime::mailbox::Mailbox;
 use ringgate::runtime::probe::{Chosen, Wanted, choose};
-use ringgate::runtime::stats::LoopStats;
 use ringgate::runtime::thread;
+use ringgate::telemetry::event_loop::LoopStats;
 
 /// Longer than anything here takes; only a test that fails waits for it.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -17,9 +17,9 @@ use std::time::Duration;
 use super::clock::{Clock, Instant, NANOS_PER_TICK};
 use super::driver::Driver;
 use super::remote::Remote;
-use super::stats::LoopStats;
 use super::task::{TaskKey, Tasks};
 use super::wheel::Wheel;
+use crate::telemetry::event_loop::LoopStats;
 
 /// One worker's loop and all that its tasks share.
 pub struct Core {

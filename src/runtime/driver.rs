@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use super::buffers::{Buffers, Chunk};
 use super::epoll::Epoll;
-use super::stats::LoopStats;
 use super::uring::Uring;
+use crate::telemetry::event_loop::LoopStats;
 
 /// A registered file descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

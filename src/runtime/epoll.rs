@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::buffers::{Buffers, Chunk};
 use super::driver::{Expect, SourceId, recv_now, remember};
-use super::stats::LoopStats;
+use crate::telemetry::event_loop::LoopStats;
 
 /// Events taken per call.
 const EVENTS: usize = 1024;

@@ -11,7 +11,6 @@ pub mod io;
 pub mod mailbox;
 pub mod probe;
 mod remote;
-pub mod stats;
 mod task;
 pub mod thread;
 mod uring;

@@ -14,8 +14,8 @@ use super::core::Core;
 use super::driver::Driver;
 use super::epoll::Epoll;
 use super::io::{Deadline, Source};
-use super::stats::LoopStats;
 use super::uring::{Flags, Uring};
+use crate::telemetry::event_loop::LoopStats;
 
 /// A way to wait that has proved to work here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

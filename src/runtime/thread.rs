@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use super::core::Core;
 use super::probe::Chosen;
-use super::stats::LoopStats;
+use crate::telemetry::event_loop::LoopStats;
 
 /// The CPUs this process may run on, in order.
 pub fn allowed_cpus() -> Vec<usize> {

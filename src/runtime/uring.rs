@@ -15,7 +15,7 @@ use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
 use super::buffers::{BUFFER_BYTES, BUFFER_GROUP, Buffers, Chunk};
 use super::driver::{Expect, SourceId, recv_now, remember};
-use super::stats::LoopStats;
+use crate::telemetry::event_loop::LoopStats;
 
 /// Submissions that fit before the ring has to be entered in the middle of a turn.
 const SUBMISSIONS: u32 = 1024;

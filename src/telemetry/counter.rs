@@ -1,6 +1,6 @@
-//! Numbers that go up, and numbers that go both ways.
+//! Numbers that go up.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A count with one writing thread and any number of readers.
 ///
@@ -41,24 +41,6 @@ impl SharedCounter {
     }
 
     pub fn get(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
-}
-
-/// A level that several threads raise and lower.
-#[derive(Debug, Default)]
-pub struct Gauge(AtomicI64);
-
-impl Gauge {
-    pub fn add(&self, n: i64) {
-        self.0.fetch_add(n, Relaxed);
-    }
-
-    pub fn sub(&self, n: i64) {
-        self.0.fetch_sub(n, Relaxed);
-    }
-
-    pub fn get(&self) -> i64 {
         self.0.load(Relaxed)
     }
 }
@@ -110,16 +92,6 @@ mod tests {
             }
         });
         assert_eq!(counter.get(), 40_000);
-    }
-
-    #[test]
-    fn a_gauge_comes_back_to_where_it_was() {
-        let gauge = Gauge::default();
-        gauge.add(5);
-        gauge.sub(7);
-        assert_eq!(gauge.get(), -2);
-        gauge.add(2);
-        assert_eq!(gauge.get(), 0);
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub mod stamp;
 pub mod worker;
 
 pub use access_log::Line;
-pub use counter::{Counter, Gauge, Labelled, SharedCounter};
+pub use counter::{Counter, Labelled, SharedCounter};
 pub use histogram::{Buckets, Histogram};
 pub use log_queue::LogSink;
 pub use record::Outcome;
