@@ -80,6 +80,8 @@ impl OriginBuilder {
     /// For an origin that comes back where one has been.
     pub fn start_at(self, address: SocketAddr) -> Origin {
         let listener = TcpListener::bind(address).expect("a free port");
+        // std asks for a queue of 128: more streams than that at once would wait for a second SYN.
+        socket2::SockRef::from(&listener).listen(4096).expect("a longer queue");
         let address = listener.local_addr().expect("a bound socket has an address");
         let shared = Arc::new(Shared::default());
         let acceptor = {
