@@ -4,6 +4,7 @@
 use serde_json::json;
 
 use crate::support::client::Reply;
+use crate::support::gate::Gate;
 use crate::support::gateway::{Gateway, GatewayBuilder, gateway, listener};
 use crate::support::origin::{Origin, Request, origin};
 use crate::wire;
@@ -358,27 +359,35 @@ fn a_body_above_the_limit_is_413_in_the_dialect() {
 
 #[test]
 fn bodies_above_what_the_instance_may_hold_wait_outside() {
-    let origin = origin().reply("{}").start();
+    let gate = Gate::default();
+    let wait = gate.clone();
+    let origin = origin()
+        .on(move |_, connection| {
+            wait.pass();
+            connection.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");
+        })
+        .start();
     let models = [model("m", &origin, "openai", "")];
     let gateway = ai_gateway("", &models).server("buffered = \"1MiB\"").start();
-    let head = "POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n";
-
+    let body = format!("{{\"model\":\"m\"{}}}", " ".repeat(990_000));
     let mut first = gateway.client();
-    // What is announced takes no room from others; what has come does.
-    first.send(head);
-    assert_eq!(chat(&gateway, "{\"model\":\"m\"}").status, 200);
-    first.send(vec![b' '; 990_000]);
-    // When that has been read shows only here.
-    let refused = crate::support::eventually("a refusal", || {
-        let reply = gateway.client().post("/v1/completions", "", vec![b' '; 200_000]);
-        (reply.status == 503).then_some(reply)
-    });
+    first.send(format!(
+        "POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+    // Held until its answer has passed: the origin has it, and has not answered.
+    crate::support::eventually("the first call", || (origin.requests_seen() == 1).then_some(()));
+
+    let refused = chat(&gateway, "{\"model\":\"m\"}");
+
+    assert_eq!(refused.status, 503);
     assert!(refused.head.has("retry-after"));
     assert!(refused.json()["error"].is_object());
-    drop(first);
+    gate.open();
+    assert_eq!(first.read().status, 200);
+    gate.open();
     crate::support::eventually("room for the next", || {
-        let reply = chat(&gateway, &format!("{{\"model\":\"m\"{}}}", " ".repeat(200_000)));
-        (reply.status == 200).then_some(())
+        (chat(&gateway, "{\"model\":\"m\"}").status == 200).then_some(())
     });
 }
 
