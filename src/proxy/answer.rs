@@ -60,12 +60,9 @@ impl Exchange<'_> {
         }
     }
 
-    /// The response has begun and cannot be finished: the client must notice. With chunks or a
-    /// length it does; where the end of the connection is the end of the body, only a reset tells.
+    /// The response has begun and cannot be finished: the client must notice.
     fn cut(&self) -> After {
-        if self.record.ends_by_close {
-            self.downstream.link.socket.reset_on_close();
-        }
+        self.downstream.link.carrier.cut(self.record.ends_by_close);
         After::Close
     }
 
@@ -127,7 +124,7 @@ impl Exchange<'_> {
         out.extend_from_slice(b"\r\n");
         let body = if has_content { body } else { b"" };
         let Self { downstream, scratch, record, .. } = self;
-        let sent = downstream.link.send(&[&scratch.out, body]).await;
+        let sent = downstream.link.send_message(&[&scratch.out, body]).await;
         record.bytes_out += sent.map_err(|error| downstream_error(&error))?;
         Ok(())
     }
@@ -146,10 +143,11 @@ impl Exchange<'_> {
         self.set_answer_deadline();
         let mut discarded = 0;
         while !self.body.is_ended() {
-            if self.downstream.input.is_empty()
-                && !matches!(self.downstream.receive().await, Ok(true))
-            {
-                return false;
+            if self.downstream.input.is_empty() {
+                let more = self.downstream.receive().await;
+                if !more.is_ok_and(|more| more || self.body.at_eof().is_ok()) {
+                    return false;
+                }
             }
             self.scratch.content.clear();
             let input = self.downstream.input.bytes();

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::call::Call;
+use super::carrier::Carrier;
 use super::error::ExchangeError;
 use super::exchange::Exchange;
 use super::framed::Framed;
@@ -12,6 +13,7 @@ use super::upload::upstream_send_error;
 use super::view::{ClusterView, EndpointView};
 use crate::http::refusal::Refusal;
 use crate::net::socket::Socket;
+use crate::net::stream::Stream;
 use crate::telemetry::record::Outcome;
 
 /// Attempts of one exchange, the first one included.
@@ -123,12 +125,13 @@ impl Exchange<'_> {
             None => core.precise_now(),
         };
         let upstream = match idle {
-            Some(socket) => {
+            Some(stream) => {
                 self.downstream.worker.metrics.upstream_reused.inc();
-                socket
+                stream
             }
             None => self.connect(endpoint, timeouts).await?,
         };
+        let upstream = Carrier::Http1(upstream);
         let connected = if self.record.reused { began } else { core.precise_now() };
         match outgoing {
             Outgoing::Request(route) => {
@@ -144,8 +147,9 @@ impl Exchange<'_> {
         }
         self.record.overhead_ns += core.precise_now().nanos_since(connected);
         let relayed = self.relay(&upstream, timeouts).await?;
+        let Carrier::Http1(stream) = upstream;
         if relayed.reusable {
-            endpoint.pool.put(upstream, core.now());
+            endpoint.pool.put(stream, core.now());
         }
         Ok(())
     }
@@ -154,7 +158,7 @@ impl Exchange<'_> {
         &mut self,
         endpoint: &EndpointView,
         timeouts: &ClusterTimeouts,
-    ) -> Result<Socket, ExchangeError> {
+    ) -> Result<Stream, ExchangeError> {
         let worker = Rc::clone(&self.downstream.worker);
         let peer = endpoint.state.next_peer().ok_or(ExchangeError::NoEndpoint)?;
         let began = worker.core.now();
@@ -167,7 +171,7 @@ impl Exchange<'_> {
             Ok(socket) => {
                 self.record.connect_ns = Some(took);
                 endpoint.series.connect.record(took);
-                Ok(socket)
+                Ok(Stream::Plain(socket))
             }
             Err(error) => {
                 worker.metrics.upstream_connect_failures.inc();
@@ -187,7 +191,7 @@ impl Exchange<'_> {
     /// Sends the head in `scratch.out`, and behind it what is at hand of the body.
     async fn send_request(
         &mut self,
-        upstream: &Socket,
+        upstream: &Carrier,
         timeouts: &ClusterTimeouts,
     ) -> Result<(), ExchangeError> {
         self.set_deadline(timeouts.idle);
@@ -204,16 +208,15 @@ impl Exchange<'_> {
             return Err(Refusal::BodyTooLarge.into());
         };
         self.body_allowance = left;
-        let has_body = !scratch.request.body.is_empty();
         let framed = Framed {
             out: &mut scratch.out,
             bytes: input,
             content: &scratch.content,
             encoder,
-            ended: decoded.ended && has_body,
+            ended: decoded.ended,
             trailers: body.trailers(),
         };
-        let sent = framed.send(upstream, &downstream.link.deadline).await;
+        let sent = upstream.send(framed, &downstream.link.deadline).await;
         record.bytes_in += decoded.consumed as u64;
         downstream.input.consume(decoded.consumed);
         sent.map(drop).map_err(|error| upstream_send_error(&error))

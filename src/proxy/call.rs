@@ -7,7 +7,8 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use super::attempt::Outgoing;
-use super::downstream::{Downstream, send_pieces};
+use super::carrier::Carrier;
+use super::downstream::Downstream;
 use super::error::{CallError, ExchangeError};
 use super::exchange::Exchange;
 use super::forward::{copy_fields, is_forwarding, write_field, write_number, write_set};
@@ -24,7 +25,6 @@ use crate::ai::{json, multipart};
 use crate::http::field_name::FieldName;
 use crate::http::refusal::Refusal;
 use crate::nearest::nearest_few;
-use crate::net::socket::Socket;
 use crate::telemetry::record::Outcome;
 
 /// Names suggested when a model is unknown.
@@ -119,10 +119,11 @@ impl Exchange<'_> {
                 self.downstream.link.deadline.set(timeout);
                 match self.downstream.receive().await {
                     Ok(true) => {}
+                    Ok(false) => self.body.at_eof()?,
                     Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
                         return Err(Refusal::BodyTimeout.into());
                     }
-                    Ok(false) | Err(_) => return Err(Refusal::BodyIncomplete.into()),
+                    Err(_) => return Err(Refusal::BodyIncomplete.into()),
                 }
             }
             let Self { downstream, scratch, body, record, .. } = self;
@@ -166,7 +167,7 @@ impl Exchange<'_> {
     async fn continue_if_awaited(&mut self) -> Result<(), ExchangeError> {
         let awaited = self.scratch.request.expects_continue && !self.body.is_ended();
         if awaited && self.downstream.input.is_empty() {
-            let sending = self.downstream.link.send(&[b"HTTP/1.1 100 Continue\r\n\r\n"]);
+            let sending = self.downstream.link.send_interim(b"HTTP/1.1 100 Continue\r\n\r\n");
             self.record.bytes_out +=
                 sending.await.map_err(|error| super::relay::downstream_error(&error))?;
         }
@@ -221,7 +222,7 @@ impl Exchange<'_> {
         &mut self,
         call: &Call,
         endpoint: &EndpointView,
-        upstream: &Socket,
+        upstream: &Carrier,
         timeouts: &ClusterTimeouts,
     ) -> Result<(), ExchangeError> {
         let Some(provider) = &endpoint.provider else { return Err(ExchangeError::NoEndpoint) };
@@ -244,7 +245,7 @@ impl Exchange<'_> {
         };
         let pieces = [&scratch.out, pieces[0], pieces[1], pieces[2]];
         let Downstream { link, input, .. } = &mut **downstream;
-        let mut sending = pin!(send_pieces(upstream, &pieces, &link.deadline));
+        let mut sending = pin!(upstream.send_message(&pieces, &link.deadline));
         // A large body may take its time, in which the client may leave.
         poll_fn(|cx| match sending.as_mut().poll(cx) {
             Poll::Ready(sent) => {

@@ -1,18 +1,19 @@
 //! A client's connection: one exchange after the other, until one side has had enough.
 
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
-use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::carrier::Carrier;
+use super::connection::Client;
 use super::exchange::Exchange;
 use super::input::Input;
 use super::settings;
-use super::worker::{ListenerState, Ticket, Worker};
-use crate::net::socket::Socket;
+use super::worker::{ListenerState, Worker};
+use crate::net::stream::Stream;
 use crate::runtime::buffers::Chunk;
 use crate::runtime::io::Deadline;
 
@@ -33,44 +34,32 @@ pub(super) enum After {
     Linger,
 }
 
-/// The client's socket and the time limit of what is being done on it.
+/// The client's side of an exchange and the time limit of what is being done on it.
 pub(super) struct Link {
-    pub(super) socket: Socket,
+    pub(super) carrier: Carrier,
     pub(super) deadline: Deadline,
 }
 
-/// A client's connection on its worker.
+/// What an exchange receives its request from and sends its response to.
 pub(super) struct Downstream {
     /// Shared with the upload of a request body, which goes on while a response comes.
     pub(super) link: Rc<Link>,
     pub(super) input: Input,
     pub(super) worker: Rc<Worker>,
-    pub(super) peer: SocketAddr,
-    ticket: Ticket,
+    pub(super) client: Rc<Client>,
     has_served: bool,
 }
 
 impl Downstream {
-    pub(super) fn new(
-        worker: &Rc<Worker>,
-        fd: OwnedFd,
-        peer: SocketAddr,
-        ticket: Ticket,
-    ) -> io::Result<Self> {
-        let socket = Socket::accepted(&worker.core, fd)?;
-        let link = Link { socket, deadline: Deadline::new(&worker.core) };
-        Ok(Self {
-            link: Rc::new(link),
-            input: Input::default(),
-            worker: Rc::clone(worker),
-            peer,
-            ticket,
-            has_served: false,
-        })
+    /// An HTTP/1 connection.
+    pub(super) fn new(stream: Stream, client: Rc<Client>) -> Self {
+        let worker = Rc::clone(&client.worker);
+        let link = Link { carrier: Carrier::Http1(stream), deadline: Deadline::new(&worker.core) };
+        Self { link: Rc::new(link), input: Input::default(), worker, client, has_served: false }
     }
 
-    pub(super) fn listener(&self) -> &std::sync::Arc<ListenerState> {
-        &self.ticket.listener
+    pub(super) fn listener(&self) -> &Arc<ListenerState> {
+        self.client.listener()
     }
 
     pub(super) async fn serve(mut self) {
@@ -96,8 +85,8 @@ impl Downstream {
         let worker = Rc::clone(&self.worker);
         let may_wait = !self.has_served;
         let link = &self.link;
-        let listener = &self.ticket.listener;
-        let received = link.deadline.limit(|cx| match link.socket.poll_recv(cx) {
+        let listener = self.client.listener();
+        let received = link.deadline.limit(|cx| match link.carrier.poll_recv(cx) {
             // News of a drain, or of a listener's end, comes by waking every task.
             Poll::Pending if !may_wait && (worker.is_draining() || worker.has_lost(listener)) => {
                 Poll::Ready(Ok(None))
@@ -126,17 +115,17 @@ impl Downstream {
     /// Receives more of what the client sends, within the deadline; `false` at its end.
     pub(super) async fn receive(&mut self) -> io::Result<bool> {
         let link = &self.link;
-        let received = link.deadline.limit(|cx| link.socket.poll_recv(cx)).await?;
+        let received = link.deadline.limit(|cx| link.carrier.poll_recv(cx)).await?;
         Ok(received.map(|chunk| self.input.push(chunk)).is_some())
     }
 
     async fn linger(mut self) {
         self.input.clear();
-        let Link { socket, deadline } = &*self.link;
-        socket.finish_sending();
+        let Link { carrier: Carrier::Http1(stream), deadline } = &*self.link;
+        stream.finish_sending();
         deadline.set(Some(LINGER_TIME));
         let mut left = LINGER_BYTES;
-        while let Ok(Some(chunk)) = deadline.limit(|cx| socket.poll_recv(cx)).await {
+        while let Ok(Some(chunk)) = deadline.limit(|cx| stream.poll_recv(cx)).await {
             match left.checked_sub(chunk.len()) {
                 Some(rest) => left = rest,
                 None => return,
@@ -145,16 +134,15 @@ impl Downstream {
     }
 }
 
-impl Drop for Downstream {
-    fn drop(&mut self) {
-        self.worker.metrics.connections_closed.inc();
-    }
-}
-
 impl Link {
-    /// Sends the pieces to the client, and says how many bytes that were.
-    pub(super) async fn send(&self, pieces: &[&[u8]]) -> io::Result<u64> {
-        send_pieces(&self.socket, pieces, &self.deadline).await
+    /// Sends the client a message whose body is there as a whole; says how many bytes that were.
+    pub(super) async fn send_message(&self, pieces: &[&[u8]]) -> io::Result<u64> {
+        self.carrier.send_message(pieces, &self.deadline).await
+    }
+
+    /// Sends the client an interim response.
+    pub(super) async fn send_interim(&self, head: &[u8]) -> io::Result<u64> {
+        self.carrier.send_interim(head, &self.deadline).await
     }
 
     /// Ready when the client has closed or broken the connection while it waits for a response.
@@ -167,7 +155,7 @@ impl Link {
             input.clear();
         }
         while input.is_empty() {
-            match self.socket.poll_recv_later(cx) {
+            match self.carrier.poll_recv_later(cx) {
                 // An empty line behind a body is no request (RFC 9112, 2.2), and must not hide a close.
                 Poll::Ready(Ok(Some(chunk))) if chunk[..] == *b"\r\n" => {}
                 Poll::Ready(Ok(Some(chunk))) => input.push(chunk),
@@ -177,25 +165,6 @@ impl Link {
         }
         Poll::Pending
     }
-}
-
-/// Pieces that one send of [`send_pieces`] takes.
-const PIECES_MAX: usize = 4;
-
-/// Sends up to [`PIECES_MAX`] pieces as one, and says how many bytes that were.
-pub(super) async fn send_pieces(
-    socket: &Socket,
-    pieces: &[&[u8]],
-    deadline: &Deadline,
-) -> io::Result<u64> {
-    let mut slices = [IoSlice::new(&[]); PIECES_MAX];
-    let mut count = 0;
-    for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
-        slices[count] = IoSlice::new(piece);
-        count += 1;
-    }
-    socket.send_all(&mut slices[..count], deadline).await?;
-    Ok(pieces.iter().map(|piece| piece.len() as u64).sum())
 }
 
 /// What came of waiting for an upstream.
@@ -210,7 +179,12 @@ pub(super) enum Waited {
 impl Downstream {
     /// The next bytes of an upstream response. `watch`: the client has sent its whole request, so
     /// an end of its stream means that it has gone.
-    pub(super) async fn wait_for(&mut self, upstream: &Socket, watch: bool, later: bool) -> Waited {
+    pub(super) async fn wait_for(
+        &mut self,
+        upstream: &Carrier,
+        watch: bool,
+        later: bool,
+    ) -> Waited {
         let Self { link, input, .. } = self;
         poll_fn(|cx| {
             let received =

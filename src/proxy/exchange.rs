@@ -125,7 +125,7 @@ impl<'c> Exchange<'c> {
         self.downstream.input.consume(len);
         self.record.bytes_in += len as u64;
         let request = &self.scratch.request;
-        self.body = BodyDecoder::new(request.body);
+        self.body = self.downstream.link.carrier.decoder(request.body);
         self.body_allowance = listener.limits.body;
         self.keep_alive &= request.keep_alive && !self.downstream.worker.is_draining();
         Ok(())
@@ -177,7 +177,7 @@ impl<'c> Exchange<'c> {
     pub(super) fn write_cluster_request(&mut self, route: &Route) {
         let Scratch { head, request, path, out, .. } = &mut *self.scratch;
         let listener = &self.view.snapshot.settings.listeners[self.listener];
-        let peer = self.downstream.peer;
+        let peer = self.downstream.client.peer;
         let (new_prefix, rest) = change_prefix(route, path);
         out.clear();
         ClusterRequest {
@@ -214,7 +214,7 @@ impl<'c> Exchange<'c> {
 
     /// How the request's content goes out.
     pub(super) fn request_encoder(&self) -> BodyEncoder {
-        BodyEncoder::new(self.scratch.request.body)
+        Framing::of_request(self.scratch.request.body).encoder()
     }
 
     /// Notices the first event of a streamed answer to a call.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::settings::HeaderEdits;
 use crate::http::field_name::FieldName;
 use crate::http::fields::Field;
-use crate::http::h1::{RequestHead, ResponseHead};
+use crate::http::h1::{BodyEncoder, RequestHead, ResponseHead};
 use crate::http::message::{BodyLength, Version};
 
 /// How a body is framed on the connection that a head goes out on.
@@ -40,6 +40,16 @@ impl Framing {
             (BodyLength::Fixed(length), _) => Self::Length(length),
             (_, Version::Http11) => Self::Chunked,
             (_, Version::Http10) => Self::UntilClose,
+        }
+    }
+
+    /// How content is written under this framing.
+    pub(super) fn encoder(self) -> BodyEncoder {
+        match self {
+            Self::Chunked => BodyEncoder::Chunked,
+            Self::None | Self::Length(_) | Self::UntilClose | Self::AsStated => {
+                BodyEncoder::Identity
+            }
         }
     }
 

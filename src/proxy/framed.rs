@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 
 use crate::http::h1::BodyEncoder;
 use crate::http::span::Span;
-use crate::net::socket::Socket;
+use crate::net::stream::Stream;
 use crate::runtime::io::Deadline;
 
 /// Up to this much content is copied behind its head: cheaper than having the kernel read a list
@@ -32,12 +32,12 @@ pub(super) struct Framed<'a> {
 }
 
 impl Framed<'_> {
-    /// Sends it and says how many bytes that were.
-    pub(super) async fn send(self, socket: &Socket, deadline: &Deadline) -> io::Result<u64> {
+    /// Sends it with its framing as bytes, and says how many those were.
+    pub(super) async fn send(self, stream: &Stream, deadline: &Deadline) -> io::Result<u64> {
         let length: usize = self.content.iter().map(|span| span.len()).sum();
         self.out.extend_from_slice(self.encoder.before(length).as_bytes());
         if length > COPIED_MAX && self.content.len() <= GATHERED_MAX {
-            return self.gather(length, socket, deadline).await;
+            return self.gather(length, stream, deadline).await;
         }
         for span in self.content {
             self.out.extend_from_slice(span.of(self.bytes));
@@ -47,12 +47,12 @@ impl Framed<'_> {
             self.encoder.finish(self.trailers, self.out);
         }
         let total = self.out.len() as u64;
-        socket.send_bytes(self.out, deadline).await?;
+        stream.send_bytes(self.out, deadline).await?;
         self.out.clear();
         Ok(total)
     }
 
-    async fn gather(self, length: usize, socket: &Socket, deadline: &Deadline) -> io::Result<u64> {
+    async fn gather(self, length: usize, stream: &Stream, deadline: &Deadline) -> io::Result<u64> {
         let mut end = Vec::new();
         if self.ended {
             self.encoder.finish(self.trailers, &mut end);
@@ -71,7 +71,7 @@ impl Framed<'_> {
         add(&end);
         let pieces = &mut pieces[..count];
         let total = pieces.iter().map(|piece| piece.len() as u64).sum();
-        socket.send_all(pieces, deadline).await?;
+        stream.send_all(pieces, deadline).await?;
         self.out.clear();
         Ok(total)
     }

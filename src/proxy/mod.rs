@@ -1,13 +1,15 @@
 //! The life of a request: from a client's connection to an endpoint's and back.
 //!
-//! In the order in which a request meets them: [`worker`] takes the connection, `downstream`
-//! reads heads from it, `exchange` goes through the phases, `route` decides, `attempt` picks and
+//! In the order in which a request meets them: [`worker`] takes the connection, `connection` finds
+//! out what it speaks, `downstream` reads heads from it, `exchange` goes through the phases, `route` decides, `attempt` picks and
 //! connects, `forward` writes heads, `relay` and `upload` move bodies, `answer` speaks for
 //! Ringgate itself, `record` is what remains, and `settle` counts and logs it.
 
 mod answer;
 mod attempt;
 mod call;
+mod carrier;
+mod connection;
 mod date;
 mod downstream;
 mod error;

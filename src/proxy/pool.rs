@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use crate::net::socket::Socket;
+use crate::net::stream::Stream;
 use crate::runtime::clock::Instant;
 
 /// Idle connections kept per endpoint and worker.
@@ -20,29 +20,29 @@ pub(super) struct Pool {
 }
 
 struct Idle {
-    socket: Socket,
+    stream: Stream,
     since: Instant,
 }
 
 impl Pool {
     /// A connection on which nothing has happened since it was put here. One on which the peer
     /// has closed or spoken is dropped: what it said would be taken for the next response.
-    pub(super) fn take(&self) -> Option<Socket> {
+    pub(super) fn take(&self) -> Option<Stream> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(Idle { socket, .. }) = idle.pop() {
-            if socket.is_quiet() {
-                return Some(socket);
+        while let Some(Idle { stream, .. }) = idle.pop() {
+            if stream.is_quiet() {
+                return Some(stream);
             }
         }
         None
     }
 
     /// Keeps a connection whose last response has been read to its end.
-    pub(super) fn put(&self, socket: Socket, now: Instant) {
+    pub(super) fn put(&self, stream: Stream, now: Instant) {
         let mut idle = self.idle.borrow_mut();
         // Asking also starts watching for the peer's close.
-        if socket.is_quiet() && idle.len() < IDLE_MAX {
-            idle.push(Idle { socket, since: now });
+        if stream.is_quiet() && idle.len() < IDLE_MAX {
+            idle.push(Idle { stream, since: now });
         }
     }
 
@@ -50,7 +50,7 @@ impl Pool {
     pub(super) fn sweep(&self, now: Instant) {
         self.idle
             .borrow_mut()
-            .retain(|idle| idle.since + IDLE_TIME > now && idle.socket.is_quiet());
+            .retain(|idle| idle.since + IDLE_TIME > now && idle.stream.is_quiet());
     }
 
     pub(super) fn clear(&self) {

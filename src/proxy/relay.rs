@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use super::carrier::Carrier;
 use super::downstream::{Link, Waited};
 use super::error::ExchangeError;
 use super::exchange::Exchange;
@@ -24,7 +25,6 @@ use crate::http::h1::{BodyDecoder, BodyEncoder, HeadLimits};
 use crate::http::message::Version;
 use crate::http::refusal::{Refusal, ResponseFault};
 use crate::http::span::Span;
-use crate::net::socket::Socket;
 use crate::runtime::buffers::{BUFFER_BYTES, Chunk};
 use crate::runtime::clock::Instant;
 use crate::runtime::io::yield_now;
@@ -48,7 +48,7 @@ impl Exchange<'_> {
     /// Relays the rest of the request and the whole response.
     pub(super) async fn relay(
         &mut self,
-        upstream: &Socket,
+        upstream: &Carrier,
         timeouts: &ClusterTimeouts,
     ) -> Result<Relayed, ExchangeError> {
         if self.body.is_ended() {
@@ -63,7 +63,7 @@ impl Exchange<'_> {
     /// when a server refuses an upload.
     async fn relay_both(
         &mut self,
-        upstream: &Socket,
+        upstream: &Carrier,
         timeouts: &ClusterTimeouts,
     ) -> Result<Relayed, ExchangeError> {
         let link = Rc::clone(&self.downstream.link);
@@ -127,7 +127,7 @@ impl Exchange<'_> {
     /// the response any more. `whole`: whether the whole request has been sent on.
     async fn relay_response(
         &mut self,
-        upstream: &Socket,
+        upstream: &Carrier,
         timeouts: &ClusterTimeouts,
         watch: bool,
         whole: &Cell<bool>,
@@ -135,12 +135,9 @@ impl Exchange<'_> {
         let mut received = Input::default();
         self.read_response_head(upstream, &mut received, timeouts, watch, whole).await?;
         let arrived = self.downstream.worker.core.now();
-        let mut decoder = BodyDecoder::new(self.scratch.response.body);
+        let mut decoder = upstream.decoder(self.scratch.response.body);
         let framing = self.write_response_head(&mut received, whole.get());
-        let encoder = match framing {
-            Framing::Chunked => BodyEncoder::Chunked,
-            _ => BodyEncoder::Identity,
-        };
+        let encoder = framing.encoder();
         let mut first = true;
         let mut pieces = 0;
         let mut full = false;
@@ -184,7 +181,7 @@ impl Exchange<'_> {
     /// Receives until the head of the final response is whole, passing interim ones on.
     async fn read_response_head(
         &mut self,
-        upstream: &Socket,
+        upstream: &Carrier,
         received: &mut Input,
         timeouts: &ClusterTimeouts,
         watch: bool,
@@ -219,7 +216,7 @@ impl Exchange<'_> {
 
     async fn more_of_head(
         &mut self,
-        upstream: &Socket,
+        upstream: &Carrier,
         received: &Input,
         watch: bool,
     ) -> Result<Chunk, ExchangeError> {
@@ -242,7 +239,7 @@ impl Exchange<'_> {
 
     /// On a connection that this exchange ends, no next request needs the receive that watches the
     /// client. Starting it and taking it back costs more than most upstreams take to answer.
-    async fn wait_before_watching(&mut self, upstream: &Socket) -> Waited {
+    async fn wait_before_watching(&mut self, upstream: &Carrier) -> Waited {
         let deadline = &self.downstream.link.deadline;
         let due = deadline.due();
         deadline.set(Some(WATCH_AFTER));
@@ -268,7 +265,7 @@ impl Exchange<'_> {
                 edits: Self::no_edits(),
             };
             interim.write_interim(&mut scratch.out);
-            let sent = downstream.link.send(&[&scratch.out]).await;
+            let sent = downstream.link.send_interim(&scratch.out).await;
             record.bytes_out += sent.map_err(|error| downstream_error(&error))?;
         }
         received.consume(scratch.response.len);
@@ -325,8 +322,8 @@ impl Exchange<'_> {
             ended: decoded.ended,
             trailers: decoder.trailers(),
         };
-        let Link { socket, deadline } = &*self.downstream.link;
-        let sent = framed.send(socket, deadline).await;
+        let Link { carrier, deadline } = &*self.downstream.link;
+        let sent = carrier.send(framed, deadline).await;
         self.record.bytes_out += sent.map_err(|error| downstream_error(&error))?;
         self.scratch.content = content;
         received.consume(decoded.consumed);
@@ -335,8 +332,16 @@ impl Exchange<'_> {
 
     /// The upstream closed, which was the end of its body.
     async fn end_body(&mut self, encoder: BodyEncoder) -> Result<(), ExchangeError> {
-        encoder.finish(&[], &mut self.scratch.out);
-        let sent = self.downstream.link.send(&[&self.scratch.out]).await;
+        let end = Framed {
+            out: &mut self.scratch.out,
+            bytes: &[],
+            content: &[],
+            encoder,
+            ended: true,
+            trailers: &[],
+        };
+        let Link { carrier, deadline } = &*self.downstream.link;
+        let sent = carrier.send(end, deadline).await;
         self.record.bytes_out += sent.map_err(|error| downstream_error(&error))?;
         Ok(())
     }

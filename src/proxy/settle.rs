@@ -73,7 +73,7 @@ impl Exchange<'_> {
         let (mut made, mut id) = ([0; request_id::LENGTH], record.id);
         let line = Line {
             at_unix_ns: worker.core.unix_nanos(record.began),
-            client: downstream.peer,
+            client: downstream.client.peer,
             listener,
             route: record.route.map(|route| view.route_label(Some(route))),
             method: text(request.method_text),

@@ -3,6 +3,7 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use super::carrier::Carrier;
 use super::downstream::Link;
 use super::error::ExchangeError;
 use super::exchange::Exchange;
@@ -11,7 +12,6 @@ use super::input::Input;
 use crate::http::h1::{BodyDecoder, BodyEncoder};
 use crate::http::refusal::Refusal;
 use crate::http::span::Span;
-use crate::net::socket::Socket;
 use crate::runtime::io::{Deadline, yield_now};
 
 /// Pieces of one body before other tasks have their turn: half a megabyte.
@@ -82,13 +82,13 @@ impl Upload {
     pub(super) async fn run(
         mut self,
         link: &Link,
-        upstream: &Socket,
+        upstream: &Carrier,
     ) -> (Self, Result<(), ExchangeError>) {
         let outcome = self.pass_on(link, upstream).await;
         (self, outcome)
     }
 
-    async fn pass_on(&mut self, link: &Link, upstream: &Socket) -> Result<(), ExchangeError> {
+    async fn pass_on(&mut self, link: &Link, upstream: &Carrier) -> Result<(), ExchangeError> {
         while !self.body.is_ended() {
             if self.input.is_empty() {
                 self.receive(link).await?;
@@ -108,7 +108,7 @@ impl Upload {
                 trailers: self.body.trailers(),
             };
             self.deadline.set(self.upstream_timeout);
-            if let Err(error) = framed.send(upstream, &self.deadline).await {
+            if let Err(error) = upstream.send(framed, &self.deadline).await {
                 return match upstream_send_error(&error) {
                     ExchangeError::UpstreamClosed => Ok(()),
                     failure => Err(failure),
@@ -127,9 +127,9 @@ impl Upload {
 
     async fn receive(&mut self, link: &Link) -> Result<(), ExchangeError> {
         self.deadline.set(self.client_timeout);
-        match self.deadline.limit(|cx| link.socket.poll_recv(cx)).await {
+        match self.deadline.limit(|cx| link.carrier.poll_recv(cx)).await {
             Ok(Some(chunk)) => self.input.push(chunk),
-            Ok(None) => return Err(Refusal::BodyIncomplete.into()),
+            Ok(None) => self.body.at_eof()?,
             Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
                 return Err(Refusal::BodyTimeout.into());
             }

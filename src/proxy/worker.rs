@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::connection::{self, Client};
 use super::date::DateCache;
-use super::downstream::Downstream;
 use super::scratch::Scratch;
 use super::shared::Shared;
 use super::view::{Pools, View};
 use crate::net::listener::Listener;
+use crate::net::socket::Socket;
+use crate::net::stream::Stream;
 use crate::runtime::core::Core;
 use crate::runtime::io::Sleep;
 use crate::runtime::mailbox::Mailbox;
@@ -309,12 +311,10 @@ impl Worker {
 
     fn serve(self: &Rc<Self>, accepted: Accepted) {
         let Accepted { fd, peer, ticket } = accepted;
-        match Downstream::new(self, fd, peer, ticket) {
-            Ok(downstream) => self.core.spawn(downstream.serve()),
-            Err(error) => {
-                self.metrics.connections_closed.inc();
-                tracing::warn!(%error, "cannot watch an accepted connection");
-            }
+        let client = Client::new(self, peer, ticket);
+        match Socket::accepted(&self.core, fd) {
+            Ok(socket) => self.core.spawn(connection::serve(Stream::Plain(socket), client)),
+            Err(error) => tracing::warn!(%error, "cannot watch an accepted connection"),
         }
     }
 

@@ -1,0 +1,79 @@
+//! A byte stream to a peer, whatever is between us and its bytes.
+
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use super::socket::Socket;
+use crate::runtime::buffers::Chunk;
+use crate::runtime::core::Core;
+use crate::runtime::io::Deadline;
+
+/// A connection that carries bytes both ways.
+pub enum Stream {
+    Plain(Socket),
+}
+
+impl Stream {
+    pub fn core(&self) -> &Rc<Core> {
+        match self {
+            Self::Plain(socket) => socket.core(),
+        }
+    }
+
+    /// The next received bytes; `None` at the end of the stream. Nothing is lost when the caller
+    /// stops waiting: the next call finds it.
+    pub fn poll_recv(&self, cx: &Context<'_>) -> Poll<io::Result<Option<Chunk>>> {
+        match self {
+            Self::Plain(socket) => socket.poll_recv(cx),
+        }
+    }
+
+    /// The same for an answer that cannot be there yet.
+    pub fn poll_recv_later(&self, cx: &Context<'_>) -> Poll<io::Result<Option<Chunk>>> {
+        match self {
+            Self::Plain(socket) => socket.poll_recv_later(cx),
+        }
+    }
+
+    /// Whether neither data nor an end nor an error has come. For a connection that lies idle
+    /// this is the proof that it can be used.
+    pub fn is_quiet(&self) -> bool {
+        match self {
+            Self::Plain(socket) => socket.is_quiet(),
+        }
+    }
+
+    /// Sends one piece whole, within the deadline.
+    pub async fn send_bytes(&self, bytes: &[u8], deadline: &Deadline) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.send_bytes(bytes, deadline).await,
+        }
+    }
+
+    /// Sends all pieces, within the deadline.
+    pub async fn send_all(
+        &self,
+        pieces: &mut [IoSlice<'_>],
+        deadline: &Deadline,
+    ) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.send_all(pieces, deadline).await,
+        }
+    }
+
+    /// Says that nothing more will be sent; what was sent still arrives.
+    pub fn finish_sending(&self) {
+        match self {
+            Self::Plain(socket) => socket.finish_sending(),
+        }
+    }
+
+    /// Drops what was not delivered and answers with a reset when this stream closes: the only
+    /// way to tell an HTTP/1 peer that a body which ends with the connection is not whole.
+    pub fn reset_on_close(&self) {
+        match self {
+            Self::Plain(socket) => socket.reset_on_close(),
+        }
+    }
+}
