@@ -12,10 +12,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use super::clock::{Clock, Instant, NANOS_PER_TICK};
-use super::driver::Driver;
+use super::driver::{Driver, Wait};
 use super::remote::Remote;
 use super::task::{TaskKey, Tasks};
 use super::wheel::Wheel;
@@ -142,8 +141,8 @@ impl Core {
         while !self.stopping.get() {
             self.stats.turns.add(1);
             self.run_ready();
-            let timeout = self.idle_time();
-            self.driver.borrow_mut().wait(timeout, &self.stats)?;
+            let wait = self.idle_time();
+            self.driver.borrow_mut().wait(wait, self.clock.get(), &self.stats)?;
             self.now.set(self.clock.get().now());
             self.fire_timers();
         }
@@ -179,13 +178,14 @@ impl Core {
     }
 
     /// How long the driver may wait: not at all when tasks are ready.
-    fn idle_time(&self) -> Option<Duration> {
+    fn idle_time(&self) -> Wait {
         if !self.ready.borrow().is_empty() || self.stopping.get() {
-            return Some(Duration::ZERO);
+            return Wait::Never;
         }
-        let look = self.timers.borrow().next_look()?;
-        let at = Instant::from_nanos(look.saturating_mul(NANOS_PER_TICK));
-        Some(Duration::from_nanos(at.nanos_since(self.clock.get().now())))
+        match self.timers.borrow().next_look() {
+            Some(tick) => Wait::Until(Instant::from_nanos(tick.saturating_mul(NANOS_PER_TICK))),
+            None => Wait::Forever,
+        }
     }
 
     fn fire_timers(&self) {

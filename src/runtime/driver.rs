@@ -8,9 +8,9 @@ use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use super::buffers::{Buffers, Chunk};
+use super::clock::{Clock, Instant};
 use super::epoll::Epoll;
 use super::uring::Uring;
 use crate::telemetry::event_loop::LoopStats;
@@ -27,6 +27,15 @@ pub(crate) enum Expect {
     /// Not yet, as when a request was just sent: wait first, and go on receiving, since the same
     /// holds for the message after the next.
     Later,
+}
+
+/// How long to wait for the first event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// Not at all: see what has come, and go on.
+    Never,
+    Until(Instant),
+    Forever,
 }
 
 pub(crate) enum Driver {
@@ -69,6 +78,11 @@ impl Driver {
         either!(self, driver => driver.is_quiet(id))
     }
 
+    /// Whether `poll_readable` reports readiness that was not used up once more.
+    pub(super) fn reports_again(&self) -> bool {
+        matches!(self, Self::Uring(_))
+    }
+
     pub(super) fn poll_readable(&mut self, id: SourceId, cx: &Context<'_>) -> Poll<io::Result<()>> {
         either!(self, driver => driver.poll_readable(id, cx))
     }
@@ -78,9 +92,9 @@ impl Driver {
         either!(self, driver => driver.poll_writable(id, cx))
     }
 
-    /// Submits what was started, waits for the first event or the timeout, wakes tasks.
-    pub(super) fn wait(&mut self, timeout: Option<Duration>, stats: &LoopStats) -> io::Result<()> {
-        either!(self, driver => driver.wait(timeout, stats))
+    /// Submits what was started, waits for events, wakes tasks.
+    pub(super) fn wait(&mut self, wait: Wait, clock: Clock, stats: &LoopStats) -> io::Result<()> {
+        either!(self, driver => driver.wait(wait, clock, stats))
     }
 
     pub(super) fn buffers(&self) -> &Rc<Buffers> {

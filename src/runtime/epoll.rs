@@ -7,10 +7,10 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use super::buffers::{Buffers, Chunk};
-use super::driver::{Expect, SourceId, recv_now, remember};
+use super::clock::Clock;
+use super::driver::{Expect, SourceId, Wait, recv_now, remember};
 use crate::telemetry::event_loop::LoopStats;
 
 /// Events taken per call.
@@ -178,13 +178,17 @@ impl Epoll {
         if std::mem::take(&mut source.writable) { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
-    pub(super) fn wait(&mut self, timeout: Option<Duration>, stats: &LoopStats) -> io::Result<()> {
+    pub(super) fn wait(&mut self, wait: Wait, clock: Clock, stats: &LoopStats) -> io::Result<()> {
         stats.enters.add(1);
         stats.syscalls.add(std::mem::take(&mut self.receives));
-        let millis = timeout.map_or(-1, |timeout| {
+        let millis = match wait {
+            Wait::Never => 0,
             // Rounded up: a loop that wakes before its timer is due would turn for nothing.
-            i32::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
-        });
+            Wait::Until(due) => {
+                i32::try_from(due.nanos_since(clock.now()).div_ceil(1_000_000)).unwrap_or(i32::MAX)
+            }
+            Wait::Forever => -1,
+        };
         // SAFETY: the pointer and length describe `events`, writable for the call.
         let count = unsafe {
             libc::epoll_wait(
@@ -253,7 +257,7 @@ mod tests {
         let (mut near, far) = UnixStream::pair().unwrap();
         let source = epoll.register(far.as_raw_fd()).unwrap();
         near.write_all(b"x").unwrap();
-        epoll.wait(None, &LoopStats::default()).unwrap();
+        epoll.wait(Wait::Forever, Clock::start(), &LoopStats::default()).unwrap();
         let cx = Context::from_waker(Waker::noop());
         assert!(ready(epoll.poll_readable(source, &cx)).is_some());
         let chunk = ready(epoll.poll_recv(source, Expect::Soon, &cx)).unwrap();
@@ -269,7 +273,7 @@ mod tests {
         let source = epoll.register(far.as_raw_fd()).unwrap();
         epoll.deregister(source, far.into());
         near.write_all(b"x").unwrap();
-        epoll.wait(Some(Duration::ZERO), &stats).unwrap();
+        epoll.wait(Wait::Never, Clock::start(), &stats).unwrap();
         assert_eq!(stats.completions.get(), 0);
         drop(duplicate);
     }

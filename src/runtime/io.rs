@@ -51,8 +51,15 @@ impl Source {
 
     /// For descriptors that are not received from, such as listening sockets: readiness that is
     /// reported here is used up for [`Self::poll_recv`].
+    ///
+    /// Under epoll only news is reported: who has not met `WouldBlock` must not wait for it.
+    /// [`Self::reports_again`] tells.
     pub fn poll_readable(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         self.core.driver.borrow_mut().poll_readable(self.id, cx)
+    }
+
+    pub fn reports_again(&self) -> bool {
+        self.core.driver.borrow().reports_again()
     }
 
     /// To be asked after an operation would have blocked.
