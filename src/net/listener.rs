@@ -103,11 +103,15 @@ pub struct Listener {
 
 impl Listener {
     pub fn new(core: &Rc<Core>, fd: OwnedFd) -> io::Result<Self> {
+        // Accepted connections inherit it, which spares a call for each. Every write is a whole
+        // message or event: waiting for more would only delay it.
+        SockRef::from(&fd).set_tcp_nodelay(true)?;
         Ok(Self { source: Source::new(core, fd)? })
     }
 
-    /// Accepts connections for as long as `goes_on` says so. Only readiness is waited for, never an accept itself, so
-    /// that nothing can be accepted after this future is dropped.
+    /// Accepts connections for as long as `goes_on` says so; who ends that wakes every task. Only
+    /// readiness is waited for, never an accept itself, so that nothing can be accepted after
+    /// this future is dropped.
     ///
     /// # Errors
     ///
@@ -117,35 +121,52 @@ impl Listener {
         goes_on: impl Fn() -> bool,
         mut each: impl FnMut(OwnedFd, SocketAddr),
     ) -> io::Result<()> {
+        let may_leave_some = self.source.reports_again();
+        let mut pace = Pace::default();
         while goes_on() {
-            yield_now().await;
-            for _ in 0..ACCEPT_BURST {
-                match accept_now(&self.source) {
-                    Ok((fd, peer)) => each(fd, peer),
-                    Err(error) => match pause_after(&error) {
-                        Pause::Wait => {
-                            if !self.wait_for_connection(&goes_on).await? {
-                                return Ok(());
-                            }
-                        }
-                        Pause::Next => {}
-                        Pause::Exhausted => {
-                            tracing::warn!(%error, "cannot accept; raise LimitNOFILE or memory");
-                            Sleep::for_time(self.source.core(), EXHAUSTED_PAUSE).await;
-                        }
-                        Pause::Broken => return Err(error),
-                    },
+            let most = if may_leave_some { pace.most } else { ACCEPT_BURST };
+            match self.accept_up_to(most, &mut each) {
+                Taken::Most if may_leave_some => {
+                    pace.found_most();
+                    self.wait_for_connection(&goes_on).await?;
                 }
+                Taken::Most => yield_now().await,
+                Taken::All(count) => {
+                    pace.found_all(count);
+                    self.wait_for_connection(&goes_on).await?;
+                }
+                Taken::Failed(error) if is_exhaustion(&error) => {
+                    tracing::warn!(%error, "cannot accept; raise LimitNOFILE or memory");
+                    Sleep::for_time(self.source.core(), EXHAUSTED_PAUSE).await;
+                }
+                Taken::Failed(error) => return Err(error),
             }
         }
         Ok(())
     }
 
-    /// `false` when accepting is over; whoever ends it wakes every task.
-    async fn wait_for_connection(&self, goes_on: &impl Fn() -> bool) -> io::Result<bool> {
+    fn accept_up_to(&self, most: usize, each: &mut impl FnMut(OwnedFd, SocketAddr)) -> Taken {
+        for count in 0..most {
+            match accept_now(&self.source) {
+                Ok((fd, peer)) => each(fd, peer),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Taken::All(count);
+                }
+                Err(error) if is_exhaustion(&error) || is_broken(&error) => {
+                    return Taken::Failed(error);
+                }
+                // The connection was reset in the queue, or the network had news about it.
+                Err(_) => {}
+            }
+        }
+        Taken::Most
+    }
+
+    /// Also ends when accepting is over.
+    async fn wait_for_connection(&self, goes_on: &impl Fn() -> bool) -> io::Result<()> {
         poll_fn(|cx| match goes_on() {
-            true => self.source.poll_readable(cx).map_ok(|()| true),
-            false => Poll::Ready(Ok(false)),
+            true => self.source.poll_readable(cx),
+            false => Poll::Ready(Ok(())),
         })
         .await
     }
@@ -158,24 +179,60 @@ impl Listener {
     }
 }
 
-enum Pause {
-    Wait,
-    Next,
-    Exhausted,
-    Broken,
+/// How many connections to accept before readiness is asked for again.
+///
+/// An accept that finds nobody costs nearly as much as one that does, since the kernel makes a
+/// socket for it first. So no more are tried than are likely to be there: where connections come
+/// one by one, one.
+struct Pace {
+    most: usize,
+    /// Goes in a row that did not empty the queue.
+    full: u32,
 }
 
-/// accept(2) reports errors of the connection, of the process, and of the socket alike.
-fn pause_after(error: &io::Error) -> Pause {
-    match error.raw_os_error() {
-        Some(libc::EAGAIN) => Pause::Wait,
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => Pause::Exhausted,
-        Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK | libc::EOPNOTSUPP) | None => {
-            Pause::Broken
-        }
-        // The connection was reset in the queue, or the network had news about it.
-        Some(_) => Pause::Next,
+/// Full goes after which more are tried: a burst takes some fifty turns to be taken at full pace.
+const FULL_GOES: u32 = 8;
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { most: 1, full: 0 }
     }
+}
+
+impl Pace {
+    fn found_most(&mut self) {
+        self.full += 1;
+        if self.full == FULL_GOES {
+            *self = Self { most: (2 * self.most).min(ACCEPT_BURST), full: 0 };
+        }
+    }
+
+    fn found_all(&mut self, count: usize) {
+        *self = Self { most: count.max(1), full: 0 };
+    }
+}
+
+/// What came of accepting.
+enum Taken {
+    /// As many as wanted; there may be more.
+    Most,
+    /// As many as there were.
+    All(usize),
+    Failed(io::Error),
+}
+
+/// Descriptors or memory have run out.
+fn is_exhaustion(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+}
+
+/// The listening socket is of no use any more. accept(2) reports errors of the connection, of the
+/// process, and of the socket alike.
+fn is_broken(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK | libc::EOPNOTSUPP) | None
+    )
 }
 
 #[cfg(test)]
@@ -183,6 +240,21 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+
+    #[test]
+    fn a_queue_that_never_empties_is_taken_in_larger_goes() {
+        let mut pace = Pace::default();
+        let mut goes = 0;
+        while pace.most < ACCEPT_BURST {
+            pace.found_most();
+            goes += 1;
+        }
+        assert_eq!(goes, 6 * FULL_GOES);
+        pace.found_all(3);
+        assert_eq!(pace.most, 3);
+        pace.found_all(0);
+        assert_eq!(pace.most, 1);
+    }
 
     #[test]
     fn an_address_that_another_socket_listens_on_is_taken() {

@@ -41,11 +41,8 @@ impl Peer {
 }
 
 impl Socket {
-    /// Takes over an accepted connection.
+    /// Takes over a connection that a [`super::listener::Listener`] has accepted.
     pub fn accepted(core: &Rc<Core>, fd: OwnedFd) -> io::Result<Self> {
-        // Every write is a whole message or event: waiting for more would only delay it. Unix
-        // sockets have no such option, nor such a delay.
-        let _ = SockRef::from(&fd).set_tcp_nodelay(true);
         Ok(Self { source: Source::new(core, fd)? })
     }
 
