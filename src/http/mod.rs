@@ -5,11 +5,14 @@
 //! message (routing, rewriting, relaying) is decided elsewhere.
 
 pub mod authority;
+mod crc32c;
 pub mod date;
 pub mod field_name;
 pub mod fields;
+pub mod forwarded;
 pub mod h1;
 pub mod message;
+pub mod proxy_protocol;
 pub mod refusal;
 pub mod span;
 mod syntax;

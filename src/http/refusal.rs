@@ -105,6 +105,15 @@ refusals! {
     PathDotParameter "path_dot_parameter" "A dot segment has a parameter, which servlet containers drop before they resolve it.";
     PathInvalid "invalid_path" "The path does not start with a slash, or holds a byte that no path may hold.";
 
+    // The PROXY protocol.
+    ProxyHeaderMissing "missing_proxy_header" "The connection does not begin with a PROXY protocol header.";
+    ProxyHeaderInvalid "invalid_proxy_header" "The PROXY protocol header breaks its grammar.";
+    ProxyHeaderTooLong "proxy_header_too_long" "The PROXY protocol header is longer than the limit.";
+    ProxyHeaderChecksum "wrong_proxy_header_checksum" "The PROXY protocol header is not what its checksum was taken of.";
+    ProxyHeaderIncomplete "incomplete_proxy_header" "The connection ended in the middle of a PROXY protocol header.";
+    ProxyHeaderTimeout "proxy_header_timeout" "The PROXY protocol header stopped arriving.";
+    ProxyUntrusted "untrusted_proxy" "The peer is not trusted to say whose connection it passes on.";
+
     // Responses.
     StatusLineInvalid "invalid_status_line" "The response does not start with a status line.";
     InterimTooMany "too_many_interim_responses" "More interim responses (1xx) came than any server needs.";
