@@ -55,7 +55,7 @@ fn mismatch(path: &Path, actual: &str) -> Option<String> {
 
 #[test]
 fn every_shipped_example_loads() {
-    for path in toml_files("config") {
+    for path in toml_files("config").into_iter().chain(toml_files("config/examples")) {
         load_well(&path);
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::reader::Value;
 use super::section::{Placed, Section};
 use super::{address, name, units};
+use crate::http::proxy_protocol::Version;
 use crate::proxy::settings::{Cluster, ClusterTimeouts, Endpoint};
 
 /// Several retransmissions of a SYN (after 1 s and 3 s) fit in.
@@ -29,6 +30,9 @@ pub(super) fn cluster(name: &str, section: &mut Section<'_>) -> Cluster {
         name: name.to_owned(),
         endpoints: endpoints.into_iter().map(|endpoint| endpoint.is).collect(),
         timeouts: section.section("timeouts", timeouts),
+        proxy_protocol: section.take("proxy_protocol", |value| {
+            value.choice(&[("v1", Version::V1), ("v2", Version::V2)], &[])
+        }),
     }
 }
 

@@ -37,7 +37,7 @@ const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 pub(super) fn listener(section: &mut Section<'_>) -> Listener {
     let what = "what routes and metrics call this listener";
-    Listener {
+    let listener = Listener {
         name: section.require("name", String::new(), what, |value| {
             value.parse("a name such as \"public\"", name::plain)
         }),
@@ -46,7 +46,21 @@ pub(super) fn listener(section: &mut Section<'_>) -> Listener {
         }),
         limits: section.section("limits", limits),
         timeouts: section.section("timeouts", timeouts),
+        proxy_protocol: section.take("proxy_protocol", Value::boolean).unwrap_or_default(),
         trusted_proxies: section.take("trusted_proxies", blocks).unwrap_or_default(),
+    };
+    check_trust(section.at(), &listener);
+    listener
+}
+
+/// Reports a listener that could not serve anybody.
+fn check_trust(at: &Value<'_>, listener: &Listener) {
+    let trusted = at.child("trusted_proxies");
+    if listener.proxy_protocol && (!trusted.is_present() || trusted.is_empty_list()) {
+        at.child("proxy_protocol").problem(
+            "Nobody is trusted to send the header, so every connection would be closed.\nList the \
+             addresses of the proxies in front in trusted_proxies.",
+        );
     }
 }
 

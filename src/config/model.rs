@@ -27,6 +27,8 @@ pub(super) fn model(name: &str, section: &mut Section<'_>) -> NamedModel {
             name: format!("model:{name}"),
             endpoints: endpoints.into_iter().map(|endpoint| endpoint.is).collect(),
             timeouts: section.section("timeouts", timeouts),
+            // Providers are not told of clients.
+            proxy_protocol: None,
         },
     }
 }

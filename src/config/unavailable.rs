@@ -9,7 +9,7 @@ pub(super) const MESSAGE: &str = "Not available in this version of Ringgate.";
 const KEYS: [(&str, &[&str]); 15] = [
     ("", &["service", "auth", "limits", "audit", "sanitize", "notify", "store", "redis"]),
     ("server", &["state_dir"]),
-    ("listener", &["tls", "client_ca", "http2", "proxy_protocol"]),
+    ("listener", &["tls", "client_ca", "http2"]),
     ("listener.timeouts", &["tls_handshake"]),
     ("route", &["allow", "deny", "auth", "limit", "redirect"]),
     ("route.path", &["regex"]),

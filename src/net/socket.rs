@@ -91,6 +91,60 @@ impl Socket {
         self.source.poll_recv_later(cx)
     }
 
+    /// Ready with the number of bytes that have arrived, 0 at the end of the stream. As many as
+    /// fit are copied to `bytes`; all of them stay to be received.
+    ///
+    /// For what comes before the first receive: one that is under way takes bytes as they come.
+    pub fn poll_peek(&self, cx: &Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
+        loop {
+            match self.recv_now(bytes, libc::MSG_PEEK) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    match self.source.poll_readable(cx) {
+                        // Readiness from before this look: look again.
+                        Poll::Ready(Ok(())) => {}
+                        Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                        Poll::Pending => return Poll::Pending,
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                outcome => return Poll::Ready(outcome),
+            }
+        }
+    }
+
+    /// Takes bytes that were peeked at off the stream.
+    ///
+    /// # Errors
+    ///
+    /// The connection broke meanwhile.
+    pub fn skip_peeked(&self, bytes: &mut [u8]) -> io::Result<()> {
+        match self.recv_now(bytes, 0)? {
+            count if count == bytes.len() => Ok(()),
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    fn recv_now(&self, bytes: &mut [u8], flags: libc::c_int) -> io::Result<usize> {
+        self.core().stats().syscalls.add(1);
+        let flags = flags | libc::MSG_DONTWAIT;
+        // SAFETY: the pointer and length describe `bytes`, which is writable for the call.
+        let count = unsafe {
+            libc::recv(self.source.as_raw_fd(), bytes.as_mut_ptr().cast(), bytes.len(), flags)
+        };
+        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+    }
+
+    /// The address that the peer has connected to.
+    ///
+    /// # Errors
+    ///
+    /// It is a Unix socket.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.core().stats().syscalls.add(1);
+        let address = SockRef::from(&self.source).local_addr()?;
+        address.as_socket().ok_or_else(|| io::ErrorKind::Unsupported.into())
+    }
+
     /// Whether neither data nor an end nor an error has come. For a connection that lies idle
     /// this is the proof that it can be used.
     pub fn is_quiet(&self) -> bool {

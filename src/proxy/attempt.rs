@@ -1,5 +1,6 @@
 //! One try of an exchange on one endpoint, and whether there is another.
 
+use std::io;
 use std::rc::Rc;
 
 use super::call::Call;
@@ -11,8 +12,9 @@ use super::scratch::Scratch;
 use super::settings::{ClusterTimeouts, Route};
 use super::upload::upstream_send_error;
 use super::view::{ClusterView, EndpointView};
+use crate::http::proxy_protocol::{Ends, Version};
 use crate::http::refusal::Refusal;
-use crate::net::socket::Socket;
+use crate::net::socket::{Peer, Socket};
 use crate::net::stream::Stream;
 use crate::telemetry::record::Outcome;
 
@@ -103,7 +105,7 @@ impl Exchange<'_> {
         endpoint.series.requests.inc();
         self.record.endpoint = Some(index);
         self.record.attempts += 1;
-        let outcome = self.try_on(endpoint, &cluster.timeouts, outgoing, fresh).await;
+        let outcome = self.try_on(cluster, endpoint, outgoing, fresh).await;
         if matches!(&outcome, Err(error) if error.is_the_upstreams()) {
             endpoint.series.failures.inc();
         }
@@ -112,13 +114,16 @@ impl Exchange<'_> {
 
     async fn try_on(
         &mut self,
+        cluster: &ClusterView,
         endpoint: &EndpointView,
-        timeouts: &ClusterTimeouts,
         outgoing: Outgoing<'_>,
         fresh: bool,
     ) -> Result<(), ExchangeError> {
+        let timeouts = &cluster.timeouts;
         let core = Rc::clone(&self.downstream.worker.core);
-        let idle = if fresh { None } else { endpoint.pool.take() };
+        // What the endpoint has been told of a connection holds for this client only.
+        let client = cluster.proxy_protocol.map(|_| self.client.address);
+        let idle = if fresh { None } else { endpoint.pool.take(client) };
         self.record.reused = idle.is_some();
         let began = match idle {
             Some(_) => core.now(),
@@ -129,7 +134,7 @@ impl Exchange<'_> {
                 self.downstream.worker.metrics.upstream_reused.inc();
                 stream
             }
-            None => self.connect(endpoint, timeouts).await?,
+            None => self.connect(cluster, endpoint).await?,
         };
         let upstream = Carrier::Http1(upstream);
         let connected = if self.record.reused { began } else { core.precise_now() };
@@ -149,23 +154,22 @@ impl Exchange<'_> {
         let relayed = self.relay(&upstream, timeouts).await?;
         let Carrier::Http1(stream) = upstream;
         if relayed.reusable {
-            endpoint.pool.put(stream, core.now());
+            endpoint.pool.put(stream, client, core.now());
         }
         Ok(())
     }
 
     async fn connect(
         &mut self,
+        cluster: &ClusterView,
         endpoint: &EndpointView,
-        timeouts: &ClusterTimeouts,
     ) -> Result<Stream, ExchangeError> {
         let worker = Rc::clone(&self.downstream.worker);
         let peer = endpoint.state.next_peer().ok_or(ExchangeError::NoEndpoint)?;
         let began = worker.core.now();
-        self.set_deadline(timeouts.connect);
+        self.set_deadline(cluster.timeouts.connect);
         worker.metrics.upstream_connects.inc();
-        let connecting = Socket::connect(&worker.core, &peer, &self.downstream.link.deadline);
-        let connected = connecting.await;
+        let connected = self.connect_to(&peer, cluster.proxy_protocol).await;
         let took = worker.core.precise_now().nanos_since(began);
         match connected {
             Ok(socket) => {
@@ -179,13 +183,27 @@ impl Exchange<'_> {
                     Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS) => {
                         ExchangeError::Exhausted
                     }
-                    _ if error.kind() == std::io::ErrorKind::TimedOut => {
+                    _ if error.kind() == io::ErrorKind::TimedOut => {
                         self.timed_out(ExchangeError::ConnectTimeout)
                     }
                     _ => ExchangeError::ConnectFailed,
                 })
             }
         }
+    }
+
+    /// Connects within the deadline, and says whose connection it is if the endpoint wants to know.
+    async fn connect_to(&self, peer: &Peer, announce: Option<Version>) -> io::Result<Socket> {
+        let deadline = &self.downstream.link.deadline;
+        let socket = Socket::connect(&self.downstream.worker.core, peer, deadline).await?;
+        if let Some(version) = announce {
+            let source = self.client.address;
+            let destination = self.downstream.client.destination();
+            let mut header = Vec::new();
+            version.write(&Ends { source, destination }, &mut header);
+            socket.send_bytes(&header, deadline).await?;
+        }
+        Ok(socket)
     }
 
     /// Sends the head in `scratch.out`, and behind it what is at hand of the body.

@@ -5,19 +5,57 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::downstream::Downstream;
+use super::preface;
 use super::worker::{ListenerState, Ticket, Worker};
+use crate::http::proxy_protocol::Ends;
+use crate::net::socket::Socket;
 use crate::net::stream::Stream;
 
 /// The client, as all exchanges on its connection see it. Dropped when the connection ends.
 pub(super) struct Client {
+    /// The other end of the connection: the socket's, or whom a PROXY protocol header names.
     pub(super) peer: SocketAddr,
     pub(super) worker: Rc<Worker>,
+    /// Known where somebody asks for it: most connections do without.
+    ends: Option<Box<KnownEnds>>,
     ticket: Ticket,
+}
+
+struct KnownEnds {
+    /// The other end of the socket, whoever the client is.
+    socket_peer: SocketAddr,
+    /// Where the client has connected to.
+    destination: SocketAddr,
 }
 
 impl Client {
     pub(super) fn new(worker: &Rc<Worker>, peer: SocketAddr, ticket: Ticket) -> Self {
-        Self { peer, worker: Rc::clone(worker), ticket }
+        Self { peer, worker: Rc::clone(worker), ends: None, ticket }
+    }
+
+    /// Is from now on the client that a trusted proxy announced.
+    pub(super) fn take_over(&mut self, announced: Option<Ends>) {
+        let Some(Ends { source, destination }) = announced else { return };
+        let socket_peer = std::mem::replace(&mut self.peer, source);
+        self.ends = Some(Box::new(KnownEnds { socket_peer, destination }));
+    }
+
+    /// Notes where the client has connected to, unless it was announced.
+    fn note_destination(&mut self, socket: &Socket) {
+        if let (None, Ok(destination)) = (&self.ends, socket.local_address()) {
+            let socket_peer = self.peer;
+            self.ends = Some(Box::new(KnownEnds { socket_peer, destination }));
+        }
+    }
+
+    /// The other end of the socket, whoever the client is.
+    pub(super) fn socket_peer(&self) -> SocketAddr {
+        self.ends.as_ref().map_or(self.peer, |ends| ends.socket_peer)
+    }
+
+    /// Where the client has connected to; the listener's address where nobody asked in time.
+    pub(super) fn destination(&self) -> SocketAddr {
+        self.ends.as_ref().map_or(self.ticket.listener.bind, |ends| ends.destination)
     }
 
     pub(super) fn listener(&self) -> &Arc<ListenerState> {
@@ -32,6 +70,12 @@ impl Drop for Client {
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve(stream: Stream, client: Client) {
-    Downstream::new(stream, Rc::new(client)).serve().await;
+pub(super) async fn serve(socket: Socket, mut client: Client) {
+    if !preface::learn_client(&mut client, &socket).await {
+        return;
+    }
+    if client.worker.view().snapshot.announces_clients {
+        client.note_destination(&socket);
+    }
+    Downstream::new(Stream::Plain(socket), Rc::new(client)).serve().await;
 }

@@ -6,9 +6,10 @@
 
 use std::rc::Rc;
 
+use super::client_address::{ClientAddress, ClientFields};
 use super::downstream::{After, Downstream};
 use super::error::ExchangeError;
-use super::forward::{Client, ClusterRequest, Framing};
+use super::forward::{ClusterRequest, Framing};
 use super::record::Record;
 use super::route::Question;
 use super::scratch::Scratch;
@@ -33,6 +34,7 @@ pub(super) struct Exchange<'c> {
     pub(super) view: Rc<View>,
     pub(super) scratch: &'c mut Scratch,
     pub(super) record: Record,
+    pub(super) client: ClientAddress,
     /// How much of the request body is still to come.
     pub(super) body: BodyDecoder,
     /// Content bytes that the body may still have.
@@ -62,6 +64,7 @@ impl<'c> Exchange<'c> {
         Self {
             scratch,
             record: Record::new(worker.core.now()),
+            client: ClientAddress::stranger(downstream.client.peer),
             body: BodyDecoder::default(),
             body_allowance: 0,
             holds: Vec::new(),
@@ -125,6 +128,10 @@ impl<'c> Exchange<'c> {
         self.downstream.input.consume(len);
         self.record.bytes_in += len as u64;
         let request = &self.scratch.request;
+        if !listener.trusted_proxies.is_empty() {
+            let (peer, trusted) = (self.downstream.client.peer, &listener.trusted_proxies);
+            self.client = ClientAddress::find(peer, trusted, &self.scratch.head, &request.fields);
+        }
         self.body = self.downstream.link.carrier.decoder(request.body);
         self.body_allowance = listener.limits.body;
         self.keep_alive &= request.keep_alive && !self.downstream.worker.is_draining();
@@ -176,8 +183,6 @@ impl<'c> Exchange<'c> {
     /// Writes the request head for an endpoint of a cluster into `scratch.out`.
     pub(super) fn write_cluster_request(&mut self, route: &Route) {
         let Scratch { head, request, path, out, .. } = &mut *self.scratch;
-        let listener = &self.view.snapshot.settings.listeners[self.listener];
-        let peer = self.downstream.client.peer;
         let (new_prefix, rest) = change_prefix(route, path);
         out.clear();
         ClusterRequest {
@@ -186,10 +191,12 @@ impl<'c> Exchange<'c> {
             path: rest,
             new_prefix,
             framing: Framing::of_request(request.body),
-            client: Client {
-                peer,
-                trusted: listener.trusted_proxies.iter().any(|block| block.contains(peer.ip())),
+            client: ClientFields {
+                client: &self.client,
                 authority: request.authority.of(head),
+                scheme: "http",
+                bytes: head,
+                fields: &request.fields,
             },
             edits: &route.request_headers,
             expect: request.expects_continue && !self.body.is_ended(),

@@ -1,7 +1,6 @@
 //! Heads on their way through: what is left out, what is added.
 
-use std::net::{IpAddr, SocketAddr};
-
+use super::client_address::ClientFields;
 use super::settings::HeaderEdits;
 use crate::http::field_name::FieldName;
 use crate::http::fields::Field;
@@ -66,14 +65,6 @@ impl Framing {
     }
 }
 
-/// The client as the upstream is told of it.
-pub(super) struct Client<'a> {
-    pub(super) peer: SocketAddr,
-    /// What the client's own forwarding fields say is believed and added to.
-    pub(super) trusted: bool,
-    pub(super) authority: &'a [u8],
-}
-
 /// A request head for an endpoint of a cluster.
 pub(super) struct ClusterRequest<'a> {
     /// The bytes that `head` points into.
@@ -83,7 +74,7 @@ pub(super) struct ClusterRequest<'a> {
     pub(super) path: &'a [u8],
     pub(super) new_prefix: &'a str,
     pub(super) framing: Framing,
-    pub(super) client: Client<'a>,
+    pub(super) client: ClientFields<'a>,
     pub(super) edits: &'a HeaderEdits,
     /// The client waits for 100 (Continue) from the endpoint.
     pub(super) expect: bool,
@@ -104,15 +95,15 @@ impl ClusterRequest<'_> {
         if !replaces(self.edits, b"host") {
             write_field(out, "host", self.client.authority);
         }
-        let trusted = self.client.trusted;
+        let trusted = self.client.client.is_told_by_trusted();
         copy_fields(out, bytes, head.fields.as_slice(), self.edits, |field| match field.known {
             FieldName::Host
             | FieldName::ContentLength
             | FieldName::TransferEncoding
             | FieldName::Expect => false,
-            FieldName::Forwarded => trusted,
             // Written below, with what a trusted client said in front.
-            FieldName::XForwardedFor
+            FieldName::Forwarded
+            | FieldName::XForwardedFor
             | FieldName::XForwardedProto
             | FieldName::XForwardedHost
             | FieldName::XRealIp => false,
@@ -128,37 +119,9 @@ impl ClusterRequest<'_> {
         if head.accepts_trailers {
             out.extend_from_slice(b"te: trailers\r\n");
         }
-        self.write_client(out);
+        self.client.write(self.edits, out);
         out.extend_from_slice(b"via: 1.1 ringgate\r\n");
         write_set(out, self.edits);
-        out.extend_from_slice(b"\r\n");
-    }
-
-    fn write_client(&self, out: &mut Vec<u8>) {
-        let Client { peer, trusted, authority } = self.client;
-        let said = |name| {
-            let values = self.head.fields.all(name);
-            values.map(|field| field.value.of(self.bytes)).filter(|_| trusted)
-        };
-        out.extend_from_slice(b"x-forwarded-for: ");
-        for value in said(FieldName::XForwardedFor) {
-            out.extend_from_slice(value);
-            out.extend_from_slice(b", ");
-        }
-        write_ip(out, peer.ip());
-        let mut first_said = |name: FieldName, line: &[u8], otherwise: &[u8]| {
-            out.extend_from_slice(line);
-            out.extend_from_slice(said(name).next().unwrap_or(otherwise));
-        };
-        first_said(FieldName::XForwardedProto, b"\r\nx-forwarded-proto: ", b"http");
-        if !authority.is_empty() {
-            first_said(FieldName::XForwardedHost, b"\r\nx-forwarded-host: ", authority);
-        }
-        out.extend_from_slice(b"\r\nx-real-ip: ");
-        match said(FieldName::XRealIp).next() {
-            Some(value) => out.extend_from_slice(value),
-            None => write_ip(out, peer.ip()),
-        }
         out.extend_from_slice(b"\r\n");
     }
 }
@@ -280,20 +243,4 @@ pub(super) fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 
 pub(super) fn write_number(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-}
-
-fn write_ip(out: &mut Vec<u8>, ip: IpAddr) {
-    use std::io::Write;
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => {
-            for (index, octet) in ip.octets().into_iter().enumerate() {
-                if index > 0 {
-                    out.push(b'.');
-                }
-                write_number(out, u64::from(octet));
-            }
-        }
-        // Writing into a Vec does not fail.
-        IpAddr::V6(ip) => drop(write!(out, "{ip}")),
-    }
 }

@@ -1,6 +1,7 @@
 //! Idle connections to one endpoint, of one worker.
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::net::stream::Stream;
@@ -21,15 +22,20 @@ pub(super) struct Pool {
 
 struct Idle {
     stream: Stream,
+    /// See [`Pool::take`].
+    client: Option<SocketAddr>,
     since: Instant,
 }
 
 impl Pool {
     /// A connection on which nothing has happened since it was put here. One on which the peer
     /// has closed or spoken is dropped: what it said would be taken for the next response.
-    pub(super) fn take(&self) -> Option<Stream> {
+    ///
+    /// `client`: for whom, where the connection has told the endpoint so by the PROXY protocol.
+    pub(super) fn take(&self, client: Option<SocketAddr>) -> Option<Stream> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(Idle { stream, .. }) = idle.pop() {
+        while let Some(index) = idle.iter().rposition(|idle| idle.client == client) {
+            let Idle { stream, .. } = idle.remove(index);
             if stream.is_quiet() {
                 return Some(stream);
             }
@@ -38,11 +44,11 @@ impl Pool {
     }
 
     /// Keeps a connection whose last response has been read to its end.
-    pub(super) fn put(&self, stream: Stream, now: Instant) {
+    pub(super) fn put(&self, stream: Stream, client: Option<SocketAddr>, now: Instant) {
         let mut idle = self.idle.borrow_mut();
         // Asking also starts watching for the peer's close.
         if stream.is_quiet() && idle.len() < IDLE_MAX {
-            idle.push(Idle { stream, since: now });
+            idle.push(Idle { stream, client, since: now });
         }
     }
 

@@ -7,6 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::http::proxy_protocol::Version;
+
 /// Everything a configuration file says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -56,7 +58,10 @@ pub struct Listener {
     pub bind: SocketAddr,
     pub limits: ListenerLimits,
     pub timeouts: ListenerTimeouts,
-    /// Peers whose X-Forwarded-* fields are believed and extended instead of replaced.
+    /// Connections begin with a PROXY protocol header, which only trusted proxies may send.
+    pub proxy_protocol: bool,
+    /// Peers whose word about the client is believed: X-Forwarded-*, Forwarded, X-Real-IP and
+    /// the PROXY protocol.
     pub trusted_proxies: Vec<Cidr>,
 }
 
@@ -195,6 +200,8 @@ pub struct Cluster {
     pub name: String,
     pub endpoints: Vec<Endpoint>,
     pub timeouts: ClusterTimeouts,
+    /// Connections to endpoints begin with a header of this version.
+    pub proxy_protocol: Option<Version>,
 }
 
 /// `None` is no limit (`"0s"` in the file).

@@ -58,8 +58,9 @@ impl Exchange<'_> {
     fn log(&self, total_ns: u64, outcome: Outcome) {
         let has_head = self.has_head();
         let listener = &self.listener().name;
-        let Self { downstream, view, scratch, record, .. } = self;
+        let Self { downstream, view, scratch, record, client, .. } = self;
         let worker = &downstream.worker;
+        let socket_peer = downstream.client.socket_peer();
         let request = &scratch.request;
         let bytes: &[u8] = if has_head { &scratch.head } else { b"" };
         let text = |span: Span| if has_head { span.of(bytes) } else { b"" };
@@ -73,7 +74,8 @@ impl Exchange<'_> {
         let (mut made, mut id) = ([0; request_id::LENGTH], record.id);
         let line = Line {
             at_unix_ns: worker.core.unix_nanos(record.began),
-            client: downstream.client.peer,
+            client: client.address,
+            peer: Some(socket_peer).filter(|peer| *peer != client.address),
             listener,
             route: record.route.map(|route| view.route_label(Some(route))),
             method: text(request.method_text),

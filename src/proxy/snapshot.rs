@@ -14,6 +14,8 @@ pub struct Snapshot {
     pub settings: Settings,
     pub(super) routes: RouteTable,
     pub(super) clusters: Vec<Cluster>,
+    /// Some cluster's endpoints are told of clients by the PROXY protocol.
+    pub(super) announces_clients: bool,
     /// Model names and aliases to the index in `settings.models`.
     pub(super) models: HashMap<String, usize>,
     /// The cluster that `ops` routes go to: the admin server of this process.
@@ -63,6 +65,7 @@ impl Snapshot {
             generation,
             routes: RouteTable::compile(&settings),
             clusters: settings.clusters.iter().map(|c| Cluster::compile(c, registry)).collect(),
+            announces_clients: settings.clusters.iter().any(|c| c.proxy_protocol.is_some()),
             models,
             ops: Cluster::compile(&ops_cluster(ops), registry),
             route_labels: settings.routes.iter().map(|r| Arc::from(r.label().as_str())).collect(),
@@ -108,5 +111,6 @@ fn ops_cluster(name: &str) -> settings::Cluster {
             idle: Some(OPS_TIMEOUT),
             total: None,
         },
+        proxy_protocol: None,
     }
 }

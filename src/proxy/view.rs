@@ -10,6 +10,7 @@ use super::settings::{self, Provider};
 use super::shared::EndpointState;
 use super::snapshot::{Cluster, Snapshot};
 use super::worker::ListenerState;
+use crate::http::proxy_protocol::Version;
 use crate::policy::balance::RoundRobin;
 use crate::telemetry::record::Outcome;
 use crate::telemetry::worker::{
@@ -30,6 +31,8 @@ pub(super) struct View {
 pub(super) struct ClusterView {
     pub(super) name: Arc<str>,
     pub(super) timeouts: settings::ClusterTimeouts,
+    /// Endpoints are told by it whose connection they get.
+    pub(super) proxy_protocol: Option<Version>,
     pub(super) endpoints: Vec<EndpointView>,
     balance: RefCell<RoundRobin>,
 }
@@ -174,6 +177,7 @@ impl ClusterView {
         Self {
             name: Arc::clone(&cluster.name),
             timeouts: cluster.settings.timeouts.clone(),
+            proxy_protocol: cluster.settings.proxy_protocol,
             balance: RefCell::new(balance),
             endpoints,
         }

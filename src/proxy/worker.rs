@@ -15,7 +15,6 @@ use super::shared::Shared;
 use super::view::{Pools, View};
 use crate::net::listener::Listener;
 use crate::net::socket::Socket;
-use crate::net::stream::Stream;
 use crate::runtime::core::Core;
 use crate::runtime::io::Sleep;
 use crate::runtime::mailbox::Mailbox;
@@ -313,7 +312,7 @@ impl Worker {
         let Accepted { fd, peer, ticket } = accepted;
         let client = Client::new(self, peer, ticket);
         match Socket::accepted(&self.core, fd) {
-            Ok(socket) => self.core.spawn(connection::serve(Stream::Plain(socket), client)),
+            Ok(socket) => self.core.spawn(connection::serve(socket, client)),
             Err(error) => tracing::warn!(%error, "cannot watch an accepted connection"),
         }
     }

@@ -13,7 +13,10 @@ use super::stamp::StampCache;
 pub struct Line<'a> {
     /// When the first byte of the request came, in nanoseconds since 1970.
     pub at_unix_ns: u64,
+    /// Port 0: the port is not known, and left out.
     pub client: SocketAddr,
+    /// The other end of the connection, where that is not the client.
+    pub peer: Option<SocketAddr>,
     pub listener: &'a str,
     /// The path pattern of the route.
     pub route: Option<&'a str>,
@@ -70,6 +73,11 @@ impl Line<'_> {
         out.extend_from_slice(br#"","client":""#);
         write_address(out, self.client);
         out.push(b'"');
+        if let Some(peer) = self.peer {
+            out.extend_from_slice(br#","peer":""#);
+            write_address(out, peer);
+            out.push(b'"');
+        }
         self.write_request(out);
         self.write_response(out);
         self.write_upstream(out);
@@ -183,7 +191,7 @@ fn write_escape(out: &mut Vec<u8>, byte: u8) {
     }
 }
 
-/// Writes `address` with its port. The common case goes without the formatting machinery, which
+/// Writes `address` with its port, if it has one. The common case goes without the formatting machinery, which
 /// alone would cost a third of the line.
 fn write_address(out: &mut Vec<u8>, address: SocketAddr) {
     let mut decimal = itoa::Buffer::new();
@@ -195,10 +203,13 @@ fn write_address(out: &mut Vec<u8>, address: SocketAddr) {
                 }
                 out.extend_from_slice(decimal.format(octet).as_bytes());
             }
-            out.push(b':');
-            out.extend_from_slice(decimal.format(v4.port()).as_bytes());
+            if v4.port() != 0 {
+                out.push(b':');
+                out.extend_from_slice(decimal.format(v4.port()).as_bytes());
+            }
         }
         // Writing to a Vec cannot fail.
+        SocketAddr::V6(v6) if v6.port() == 0 => write!(out, "{}", v6.ip()).unwrap_or_default(),
         SocketAddr::V6(v6) => write!(out, "{v6}").unwrap_or_default(),
     }
 }
@@ -213,6 +224,7 @@ mod tests {
         Line {
             at_unix_ns: 1_700_000_000_123_456_789,
             client: "192.0.2.7:50123".parse().unwrap(),
+            peer: Some("10.0.0.1:4711".parse().unwrap()),
             listener: "public",
             route: Some("/v1/"),
             method: b"POST",
@@ -254,6 +266,7 @@ mod tests {
     fn a_line_holds_every_field_under_its_name() {
         let expected = json!({
             "time": "2023-11-14T22:13:20.123456Z", "client": "192.0.2.7:50123",
+            "peer": "10.0.0.1:4711",
             "listener": "public", "route": "/v1/", "method": "POST", "host": "api.example.com",
             "path": "/v1/chat/completions", "version": "HTTP/1.1", "request_id": "01HF",
             "user_agent": "curl/8.5.0", "status": 200, "bytes_in": 512, "bytes_out": 4096,
@@ -269,6 +282,7 @@ mod tests {
     fn what_did_not_happen_is_left_out() {
         let refused = Line {
             route: None,
+            peer: None,
             host: None,
             connect_us: None,
             first_byte_us: None,
@@ -283,7 +297,8 @@ mod tests {
             ..line()
         };
         let read = read_back(&refused);
-        let absent = ["route", "host", "connect_us", "cluster", "user_agent", "model", "status"];
+        let absent =
+            ["route", "peer", "host", "connect_us", "cluster", "user_agent", "model", "status"];
         assert!(absent.iter().all(|key| read.get(key).is_none()), "{read}");
         assert_eq!(
             (&read["outcome"], &read["reason"]),
@@ -337,7 +352,11 @@ mod tests {
         fn an_address_is_written_as_the_standard_library_does(address: SocketAddr) {
             let mut out = Vec::new();
             write_address(&mut out, address);
-            prop_assert_eq!(String::from_utf8(out).unwrap(), address.to_string());
+            let expected = match address.port() {
+                0 => address.ip().to_string(),
+                _ => address.to_string(),
+            };
+            prop_assert_eq!(String::from_utf8(out).unwrap(), expected);
         }
     }
 }

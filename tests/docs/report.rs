@@ -76,6 +76,7 @@ pub(crate) fn access_log_keys() -> BTreeSet<String> {
     let line = Line {
         at_unix_ns: 0,
         client: ([192, 0, 2, 7], 50_123).into(),
+        peer: Some(([10, 0, 0, 1], 4711).into()),
         listener: "public",
         route: Some("/v1"),
         method: b"POST",

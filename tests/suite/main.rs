@@ -8,6 +8,7 @@ mod support;
 mod admin;
 mod ai;
 mod balance;
+mod client_address;
 mod drain;
 mod forwarding;
 mod framing;

@@ -46,6 +46,18 @@ impl Client {
         Self { wire: Wire::new(stream) }
     }
 
+    /// From an address of this machine: all of 127.0.0.0/8 are.
+    pub fn connect_from(local: SocketAddr, address: SocketAddr) -> Self {
+        let socket =
+            socket2::Socket::new(socket2::Domain::for_address(local), socket2::Type::STREAM, None)
+                .expect("a descriptor is free");
+        socket.bind(&local.into()).expect("an address of this machine");
+        socket
+            .connect_timeout(&address.into(), PATIENCE)
+            .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
+        Self { wire: Wire::new(socket.into()) }
+    }
+
     pub fn wire(&mut self) -> &mut Wire {
         &mut self.wire
     }

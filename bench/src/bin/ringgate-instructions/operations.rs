@@ -108,6 +108,7 @@ fn access_log_line(times: u64) {
     let line = Line {
         at_unix_ns: 1_763_640_000_123_456_789,
         client: SocketAddr::from(([192, 0, 2, 7], 50_123)),
+        peer: None,
         listener: "public",
         route: Some("www.example.com/assets"),
         method: b"GET",
