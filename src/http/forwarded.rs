@@ -94,12 +94,12 @@ fn read_element(bytes: &[u8]) -> Result<(Element<'_>, Option<&[u8]>), Malformed>
     let mut seen = Seen::default();
     let mut rest = bytes.trim_ascii_start();
     loop {
-        let (name, value, after) = read_pair(rest)?;
-        seen.take(name)?;
-        element.take(name, value)?;
-        match after {
+        let pair = read_pair(rest)?;
+        seen.take(pair.name)?;
+        element.take(pair.name, pair.value)?;
+        match pair.rest {
             [b';', more @ ..] => rest = more,
-            _ => match after.trim_ascii_start() {
+            after => match after.trim_ascii_start() {
                 [] => return Ok((element, None)),
                 [b',', more @ ..] => return Ok((element, Some(more))),
                 _ => return Err(Malformed),
@@ -108,8 +108,15 @@ fn read_element(bytes: &[u8]) -> Result<(Element<'_>, Option<&[u8]>), Malformed>
     }
 }
 
-/// A name, its value without quotes, and what follows.
-fn read_pair(bytes: &[u8]) -> Result<(&[u8], &[u8], &[u8]), Malformed> {
+struct Pair<'a> {
+    name: &'a [u8],
+    /// Without quotes.
+    value: &'a [u8],
+    /// What follows.
+    rest: &'a [u8],
+}
+
+fn read_pair(bytes: &[u8]) -> Result<Pair<'_>, Malformed> {
     let name_end = token_end(bytes, 0);
     let (name, rest) = bytes.split_at(name_end);
     let rest = rest.strip_prefix(b"=").filter(|_| !name.is_empty()).ok_or(Malformed)?;
@@ -118,11 +125,12 @@ fn read_pair(bytes: &[u8]) -> Result<(&[u8], &[u8], &[u8]), Malformed> {
         let (value, rest) = quoted.split_at(end);
         // No address, host or scheme needs an escape; who writes one wants to be misread.
         let is_plain = value.iter().all(|&byte| byte != b'\\' && (0x20..0x7F).contains(&byte));
-        return if is_plain { Ok((name, value, &rest[1..])) } else { Err(Malformed) };
+        let pair = Pair { name, value, rest: &rest[1..] };
+        return if is_plain { Ok(pair) } else { Err(Malformed) };
     }
     let value_end = token_end(rest, 0);
     let (value, rest) = rest.split_at(value_end);
-    if value.is_empty() { Err(Malformed) } else { Ok((name, value, rest)) }
+    if value.is_empty() { Err(Malformed) } else { Ok(Pair { name, value, rest }) }
 }
 
 /// The parameters of RFC 7239 that an element has had: each may be there once.

@@ -113,6 +113,9 @@ pub(super) struct ClientFields<'a> {
     pub(super) fields: &'a Fields,
 }
 
+/// Writes the value of a field; the peer's address is at hand as text.
+type WriteValue<T> = fn(&T, &IpText, &mut Vec<u8>);
+
 impl ClientFields<'_> {
     /// Writes all of them but those that `edits` sets or removes.
     pub(super) fn write(&self, edits: &HeaderEdits, out: &mut Vec<u8>) {
@@ -131,7 +134,7 @@ impl ClientFields<'_> {
         }
     }
 
-    const FIELDS: [(&'static [u8], fn(&Self, &IpText, &mut Vec<u8>)); 4] = [
+    const FIELDS: [(&'static [u8], WriteValue<Self>); 4] = [
         (b"x-forwarded-for", Self::write_hops),
         (b"x-forwarded-proto", Self::write_proto),
         (b"x-real-ip", Self::write_real_ip),
