@@ -5,6 +5,7 @@
 //! message (routing, rewriting, relaying) is decided elsewhere.
 
 pub mod authority;
+pub mod base64;
 mod crc32c;
 pub mod date;
 pub mod field_name;
@@ -14,6 +15,8 @@ pub mod h1;
 pub mod message;
 pub mod proxy_protocol;
 pub mod refusal;
+mod sha1;
 pub mod span;
 mod syntax;
 pub mod target;
+pub mod websocket;

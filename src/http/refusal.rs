@@ -118,6 +118,7 @@ refusals! {
     StatusLineInvalid "invalid_status_line" "The response does not start with a status line.";
     InterimTooMany "too_many_interim_responses" "More interim responses (1xx) came than any server needs.";
     SwitchUnasked "unasked_switch" "The response switches protocols without having been asked, or does not say to which.";
+    WebSocketAcceptWrong "wrong_websocket_accept" "The response accepts another WebSocket than the one that was asked for.";
 }
 
 impl Refusal {
@@ -136,9 +137,10 @@ impl Refusal {
             Self::ExpectationUnsupported => 417,
             Self::HeadTooLarge | Self::FieldsTooMany | Self::TrailersTooLarge => 431,
             Self::CodingUnsupported | Self::MethodUnsupported => 501,
-            Self::StatusLineInvalid | Self::SwitchUnasked | Self::InterimTooMany => {
-                ResponseFault::STATUS
-            }
+            Self::StatusLineInvalid
+            | Self::SwitchUnasked
+            | Self::WebSocketAcceptWrong
+            | Self::InterimTooMany => ResponseFault::STATUS,
             Self::VersionUnsupported => 505,
             _ => 400,
         }

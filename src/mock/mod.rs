@@ -4,7 +4,6 @@
 //! the answer. [`server`] runs it on the workers' runtime, thread per core, so that it is not what
 //! limits a benchmark.
 
-mod base64;
 mod connection;
 mod exchange;
 mod link;

@@ -165,6 +165,7 @@ fn every_finding_about_requests_has_a_case() {
         Refusal::StatusLineInvalid,
         Refusal::InterimTooMany,
         Refusal::SwitchUnasked,
+        Refusal::WebSocketAcceptWrong,
     ];
     for finding in Refusal::ALL {
         let has_case = table.contains(&format!(" {} {} ", finding.status(), finding.label()));

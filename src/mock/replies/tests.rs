@@ -219,7 +219,7 @@ fn embeddings_are_the_same_numbers_in_both_encodings() {
 
     let mut expected = Vec::new();
     let little_endian: Vec<u8> = vector(1).iter().flat_map(|n| n.to_le_bytes()).collect();
-    crate::mock::base64::push_base64(&mut expected, &little_endian);
+    crate::http::base64::push_base64(&mut expected, &little_endian);
     let encoded = whole("/v1/embeddings", &body("base64"));
     assert_eq!(encoded["data"][1]["embedding"], String::from_utf8(expected).unwrap());
 }

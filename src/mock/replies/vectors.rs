@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use crate::mock::base64::push_base64;
+use crate::http::base64::push_base64;
 use crate::mock::plan::Request;
 use crate::mock::writer::Writer;
 
