@@ -151,6 +151,11 @@ impl Socket {
         self.source.is_quiet()
     }
 
+    /// Ready once the peer has ended or broken the connection, whatever lies unread before that.
+    pub fn poll_ended(&self, cx: &Context<'_>) -> Poll<()> {
+        self.source.poll_ended(cx)
+    }
+
     /// Sends what the socket takes now; `WouldBlock` if it takes nothing.
     fn send_now(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         self.core().stats().syscalls.add(1);

@@ -44,6 +44,13 @@ impl Stream {
         }
     }
 
+    /// Ready once the peer has ended or broken the connection, whatever lies unread before that.
+    pub fn poll_ended(&self, cx: &Context<'_>) -> Poll<()> {
+        match self {
+            Self::Plain(socket) => socket.poll_ended(cx),
+        }
+    }
+
     /// Sends one piece whole, within the deadline.
     pub async fn send_bytes(&self, bytes: &[u8], deadline: &Deadline) -> io::Result<()> {
         match self {

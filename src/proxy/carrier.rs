@@ -38,6 +38,13 @@ impl Carrier {
         }
     }
 
+    /// Ready once the peer has left, whatever it has sent before that nobody has received yet.
+    pub(super) fn poll_ended(&self, cx: &Context<'_>) -> Poll<()> {
+        match self {
+            Self::Http1(stream) => stream.poll_ended(cx),
+        }
+    }
+
     /// A reader of the body behind a head that states this length.
     pub(super) fn decoder(&self, stated: BodyLength) -> BodyDecoder {
         match self {

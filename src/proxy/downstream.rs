@@ -148,8 +148,8 @@ impl Link {
     /// Ready when the client has closed or broken the connection while it waits for a response.
     ///
     /// The receive that this leaves pending is the one that the next request needs anyway, so
-    /// watching costs nothing. A pipelined request is kept in `input`; behind it a close goes
-    /// unnoticed.
+    /// watching costs nothing. A pipelined request is kept in `input`; behind it nothing more is
+    /// received, and the end is watched for by itself.
     pub(super) fn poll_gone(&self, input: &mut Input, cx: &Context<'_>) -> Poll<()> {
         if input.bytes() == b"\r\n" {
             input.clear();
@@ -163,7 +163,7 @@ impl Link {
                 Poll::Pending => return Poll::Pending,
             }
         }
-        Poll::Pending
+        self.carrier.poll_ended(cx)
     }
 }
 

@@ -87,6 +87,11 @@ impl Driver {
         either!(self, driver => driver.poll_readable(id, cx))
     }
 
+    /// Ready once the peer has ended or broken the connection, whatever lies unread before that.
+    pub(super) fn poll_ended(&mut self, id: SourceId, cx: &Context<'_>) -> Poll<()> {
+        either!(self, driver => driver.poll_ended(id, cx))
+    }
+
     /// Called after an operation found the descriptor not ready for writing.
     pub(super) fn poll_writable(&mut self, id: SourceId, cx: &Context<'_>) -> Poll<io::Result<()>> {
         either!(self, driver => driver.poll_writable(id, cx))

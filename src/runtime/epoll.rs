@@ -172,6 +172,12 @@ impl Epoll {
         if std::mem::take(&mut source.readable) { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
+    pub(super) fn poll_ended(&mut self, id: SourceId, cx: &Context<'_>) -> Poll<()> {
+        let source = &mut self.sources[id.0 as usize];
+        remember(&mut source.read_waker, cx);
+        if source.ended { Poll::Ready(()) } else { Poll::Pending }
+    }
+
     pub(super) fn poll_writable(&mut self, id: SourceId, cx: &Context<'_>) -> Poll<io::Result<()>> {
         let source = &mut self.sources[id.0 as usize];
         remember(&mut source.write_waker, cx);

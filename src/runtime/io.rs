@@ -49,6 +49,12 @@ impl Source {
         self.core.driver.borrow_mut().is_quiet(self.id)
     }
 
+    /// Ready once the peer has ended or broken the connection, whatever it has sent before and
+    /// nobody has received yet. For the task that receives.
+    pub fn poll_ended(&self, cx: &Context<'_>) -> Poll<()> {
+        self.core.driver.borrow_mut().poll_ended(self.id, cx)
+    }
+
     /// For descriptors that are not received from, such as listening sockets: readiness that is
     /// reported here is used up for [`Self::poll_recv`].
     ///

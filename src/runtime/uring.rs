@@ -36,6 +36,7 @@ const ARRIVED_MAX: usize = 2;
 const RECV: u64 = 0;
 const READABLE: u64 = 1;
 const WRITABLE: u64 = 2;
+const ENDED: u64 = 3;
 const KIND_BITS: u32 = 2;
 /// The user data of cancellations, whose own completions mean nothing to us.
 const IGNORED: u64 = u64::MAX;
@@ -58,7 +59,7 @@ pub(crate) struct Uring {
     free: Vec<u32>,
     /// Operations the kernel has not completed.
     in_flight: usize,
-    /// Submissions that did not fit, oldest first. At most one receive, two polls and their
+    /// Submissions that did not fit, oldest first. At most one receive, three polls and their
     /// cancellations per source.
     backlog: VecDeque<squeue::Entry>,
     /// Descriptors of deregistered sources that queued submissions may still name. They are
@@ -80,6 +81,7 @@ struct Source {
     arrived: Arrivals,
     readable: PollState,
     writable: PollState,
+    ended: PollState,
     read_waker: Option<Waker>,
     write_waker: Option<Waker>,
     /// The descriptor is gone; the slot is free again when nothing is in flight.
@@ -180,6 +182,7 @@ impl Uring {
             arrived: Arrivals::default(),
             readable: PollState::Idle,
             writable: PollState::Idle,
+            ended: PollState::Idle,
             read_waker: None,
             write_waker: None,
             closed: false,
@@ -208,12 +211,14 @@ impl Uring {
         let recv = source.recv == Recv::Many;
         let readable = source.readable == PollState::InFlight;
         let writable = source.writable == PollState::InFlight;
+        let ended = source.ended == PollState::InFlight;
         while let Some(arrival) = source.arrived.pop() {
             if let Some(buffer) = arrival.buffer {
                 self.buffers.unused(buffer);
             }
         }
-        for (in_flight, kind) in [(recv, RECV), (readable, READABLE), (writable, WRITABLE)] {
+        let started = [(recv, RECV), (readable, READABLE), (writable, WRITABLE), (ended, ENDED)];
+        for (in_flight, kind) in started {
             if in_flight {
                 let cancel = opcode::AsyncCancel::new(user_data(id, kind));
                 self.submit(cancel.build().user_data(IGNORED));
@@ -282,6 +287,19 @@ impl Uring {
         remember(&mut source.read_waker, cx);
         source.readable = PollState::InFlight;
         self.start_poll(id, READABLE, libc::POLLIN);
+    }
+
+    pub(super) fn poll_ended(&mut self, id: SourceId, cx: &Context<'_>) -> Poll<()> {
+        let source = &mut self.sources[id.0 as usize];
+        if let PollState::Done(_) = source.ended {
+            return Poll::Ready(());
+        }
+        remember(&mut source.read_waker, cx);
+        if source.ended == PollState::Idle {
+            source.ended = PollState::InFlight;
+            self.start_poll(id, ENDED, libc::POLLRDHUP);
+        }
+        Poll::Pending
     }
 
     pub(super) fn poll_writable(&mut self, id: SourceId, cx: &Context<'_>) -> Poll<io::Result<()>> {
@@ -413,9 +431,13 @@ impl Uring {
                 source.readable = PollState::Done(result);
                 wake(&source.read_waker);
             }
-            _ => {
+            WRITABLE => {
                 source.writable = PollState::Done(result);
                 wake(&source.write_waker);
+            }
+            _ => {
+                source.ended = PollState::Done(result);
+                wake(&source.read_waker);
             }
         }
         self.free_if_done(id);
@@ -560,6 +582,7 @@ impl Source {
         matches!(self.recv, Recv::Many | Recv::Ending)
             || self.readable == PollState::InFlight
             || self.writable == PollState::InFlight
+            || self.ended == PollState::InFlight
     }
 }
 

@@ -128,6 +128,16 @@ fn an_empty_line_behind_the_request_does_not_hide_that_the_client_left() {
 }
 
 #[test]
+fn a_further_request_does_not_hide_that_the_client_left() {
+    let took = time_to_cancel(SILENT_STREAM, |mut client| {
+        client.send("GET /further HTTP/1.1\r\nHost: a\r\n\r\n");
+        drop(client);
+    });
+    println!("closed behind a further request: the upstream heard of it after {took:?}");
+    assert!(took < AT_ONCE, "{took:?}");
+}
+
+#[test]
 fn a_client_that_resets_ends_a_silent_upstream() {
     let took = time_to_cancel(SILENT_STREAM, crate::support::client::Client::reset);
     println!("reset: the upstream heard of it after {took:?}");
