@@ -1,4 +1,5 @@
-//! HTTP as bytes in, meaning out: no sockets, no clock, no allocation per message.
+//! HTTP as bytes in, meaning out: no sockets, no clock, no allocation per message (but for one
+//! that comes compressed).
 //!
 //! A reader of one of these messages may not be left in doubt: what two readers could understand
 //! differently is refused, each kind for a [`refusal::Refusal`] of its own. What becomes of a
@@ -11,6 +12,7 @@ pub mod date;
 pub mod field_name;
 pub mod fields;
 pub mod forwarded;
+pub mod gzip;
 pub mod h1;
 pub mod message;
 pub mod proxy_protocol;
