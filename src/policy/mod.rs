@@ -1,3 +1,4 @@
 //! Decisions without sockets, threads or clocks: what is asked answers, and `now` is an argument.
 
 pub mod balance;
+pub mod body_pace;
