@@ -7,6 +7,7 @@ use super::call::{Dialect, NotACall, NotACallReason};
 use super::json::JsonFault;
 use super::multipart::{MultipartFault, MultipartProblem};
 use super::quote::push_quoted;
+use crate::http::gzip::GzipFault;
 
 /// What went wrong, as far as a client may know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,6 +172,12 @@ impl From<&JsonFault> for ClientError {
             message: format!("The JSON body is not valid {fault}."),
             param: fault.param(),
         }
+    }
+}
+
+impl From<&GzipFault> for ClientError {
+    fn from(fault: &GzipFault) -> Self {
+        Self::new(ErrorKind::BadRequest, format!("The body is not valid gzip {fault}."))
     }
 }
 

@@ -1,6 +1,7 @@
 //! `[[listener]]`.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use super::reader::Value;
@@ -21,6 +22,10 @@ const HEADERS_MAX: u64 = 1000;
 /// Enough for images and audio in AI requests, small enough to stop accidents.
 const BODY: u64 = 50 << 20;
 const BODY_MAX: u64 = 1 << 50;
+
+/// A tenth of what the slowest mobile networks carry; what comes slower does so on purpose.
+const BODY_RATE: u64 = 512;
+const BODY_RATE_MAX: u64 = 1 << 30;
 
 const CONNECTIONS: usize = 100_000;
 const CONNECTIONS_MAX: u64 = 10_000_000;
@@ -67,10 +72,12 @@ fn check_trust(at: &Value<'_>, listener: &Listener) {
 fn limits(section: &mut Section<'_>) -> ListenerLimits {
     let head = section.take("head", |value| units::size(value, HEAD_MIN..=HEAD_MAX));
     let body = section.take("body", |value| units::size(value, 1..=BODY_MAX));
+    let rate = section.take("body_rate", |value| units::byte_rate(value, BODY_RATE_MAX));
     ListenerLimits {
         head: head.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(HEAD),
         headers: count(section, "headers", HEADERS_MAX).unwrap_or(HEADERS),
         body: body.unwrap_or(BODY),
+        body_rate: NonZeroU64::new(rate.unwrap_or(BODY_RATE)),
         connections: count(section, "connections", CONNECTIONS_MAX).unwrap_or(CONNECTIONS),
     }
 }

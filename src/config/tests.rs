@@ -1,5 +1,6 @@
 //! What a whole file becomes. The messages are tested by the files under `tests/config`.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -36,8 +37,13 @@ fn what_a_file_leaves_out_has_its_default() {
     assert_eq!(settings.admin.bind, "127.0.0.1:9901".parse().unwrap());
 
     let listener = &settings.listeners[0];
-    let limits =
-        ListenerLimits { head: 16 << 10, headers: 100, body: 50 << 20, connections: 100_000 };
+    let limits = ListenerLimits {
+        head: 16 << 10,
+        headers: 100,
+        body: 50 << 20,
+        body_rate: NonZeroU64::new(512),
+        connections: 100_000,
+    };
     assert_eq!(listener.limits, limits);
     assert_eq!(listener.timeouts.request_head, Some(Duration::from_secs(10)));
     assert_eq!(listener.timeouts.request_body, Some(Duration::from_secs(30)));

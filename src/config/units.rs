@@ -42,6 +42,17 @@ pub(super) fn size(value: &Value<'_>, range: RangeInclusive<u64>) -> Option<u64>
     })
 }
 
+/// Bytes a second, up to `most`; `"0B/s"` switches the bound off.
+pub(super) fn byte_rate(value: &Value<'_>, most: u64) -> Option<u64> {
+    value.parse("a rate such as \"512B/s\"", |text| {
+        let rate = parse_byte_rate(text)?;
+        if rate <= most {
+            return Ok(rate);
+        }
+        Err(format!("Give at most {}/s.", show_size(most)))
+    })
+}
+
 /// A duration as it stands in a file; the error says what one looks like.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let form = "A duration is a whole number with one of the units ms, s, m, h, d, such as \"5s\".";
@@ -58,6 +69,13 @@ fn parse_size(text: &str) -> Result<u64, String> {
         "A size is a whole number with one of the units B, KiB, MiB, GiB, TiB, such as \"64KiB\" \
          (1 KiB is 1024 bytes)."
             .to_owned()
+    })
+}
+
+fn parse_byte_rate(text: &str) -> Result<u64, String> {
+    let size = text.strip_suffix("/s").and_then(|size| parse(size.trim_end(), &SIZES));
+    size.ok_or_else(|| {
+        "A rate is a size for each second, such as \"512B/s\" or \"16KiB/s\".".to_owned()
     })
 }
 
@@ -108,6 +126,16 @@ mod tests {
         assert_eq!(parse_size("0B").unwrap(), 0);
         for text in ["64KB", "64k", "64", "KiB", "18446744073709551615KiB"] {
             assert!(parse_size(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn byte_rates_are_sizes_for_each_second() {
+        assert_eq!(parse_byte_rate("512B/s").unwrap(), 512);
+        assert_eq!(parse_byte_rate("16 KiB /s").unwrap(), 16 << 10);
+        assert_eq!(parse_byte_rate("0B/s").unwrap(), 0);
+        for text in ["512B", "512/s", "512B/m", "/s", "B/s", "512B/s/s"] {
+            assert!(parse_byte_rate(text).is_err(), "{text:?}");
         }
     }
 

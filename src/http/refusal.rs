@@ -69,6 +69,7 @@ refusals! {
     BodyIncomplete "incomplete_body" "The connection ended in the middle of a body.";
     BodyTooLarge "body_too_large" "The body is larger than the limit.";
     BodyTimeout "body_timeout" "The body stopped arriving.";
+    BodyTooSlow "body_too_slow" "The body came too slowly as a whole.";
 
     // The request line.
     EmptyLinesRepeated "repeated_empty_lines" "More than one empty line stands before the request line.";
@@ -131,7 +132,7 @@ impl Refusal {
     pub fn status(self) -> u16 {
         match self {
             Self::MethodRefused => 405,
-            Self::HeadTimeout | Self::BodyTimeout => 408,
+            Self::HeadTimeout | Self::BodyTimeout | Self::BodyTooSlow => 408,
             Self::BodyTooLarge | Self::LengthTooLarge => 413,
             Self::StartLineTooLong => 414,
             Self::ExpectationUnsupported => 417,

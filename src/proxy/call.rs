@@ -23,15 +23,13 @@ use crate::ai::multipart::{Boundary, MultipartFault};
 use crate::ai::rewrite::Rename;
 use crate::ai::{json, multipart};
 use crate::http::field_name::FieldName;
+use crate::http::gzip::GzipFault;
 use crate::http::refusal::Refusal;
 use crate::nearest::nearest_few;
 use crate::telemetry::record::Outcome;
 
 /// Names suggested when a model is unknown.
 const NEAR_NAMES: usize = 3;
-
-/// Held bodies grow in steps of this much, each taken from the instance's allowance.
-const HOLD_STEP: u64 = 64 * 1024;
 
 /// An AI call that has been understood.
 pub(super) struct Call {
@@ -51,7 +49,7 @@ pub(super) enum Scanner {
 }
 
 impl Scanner {
-    fn feed(&mut self, piece: &[u8]) -> Result<(), CallError> {
+    pub(super) fn feed(&mut self, piece: &[u8]) -> Result<(), CallError> {
         match self {
             Self::Json(scanner) => Ok(scanner.feed(piece)?),
             Self::Multipart(scanner) => Ok(scanner.feed(piece)?),
@@ -100,79 +98,6 @@ impl Exchange<'_> {
                 self.attempts(cluster, Outgoing::Call(&call)).await
             }
         }
-    }
-
-    /// Receives the whole body into `scratch.body`, within what the listener and the instance
-    /// allow. What it says further on may contradict what it said first, so nothing of it goes
-    /// on before all of it is there; and a retry sends it again.
-    async fn hold_body(&mut self) -> Result<(), ExchangeError> {
-        self.refuse_codings()?;
-        let worker = Rc::clone(&self.downstream.worker);
-        let limit = self.view.snapshot.settings.server.buffered;
-        let timeout = self.listener().timeouts.request_body;
-        self.scratch.body.clear();
-        // In steps as it comes: what a head only announces must not crowd others out.
-        let mut held = 0;
-        self.continue_if_awaited().await?;
-        while !self.body.is_ended() {
-            if self.downstream.input.is_empty() {
-                self.downstream.link.deadline.set(timeout);
-                match self.downstream.receive().await {
-                    Ok(true) => {}
-                    Ok(false) => self.body.at_eof()?,
-                    Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
-                        return Err(Refusal::BodyTimeout.into());
-                    }
-                    Err(_) => return Err(Refusal::BodyIncomplete.into()),
-                }
-            }
-            let Self { downstream, scratch, body, record, .. } = self;
-            let input = downstream.input.bytes();
-            scratch.content.clear();
-            let decoded = body.decode(input, 0, &mut scratch.content)?;
-            let held_before = scratch.body.len();
-            for span in &scratch.content {
-                scratch.body.extend_from_slice(span.of(input));
-            }
-            record.bytes_in += decoded.consumed as u64;
-            // Before anything can be found wrong with the content: what the decoder has counted
-            // must be gone from the input, or it would be read as the next request.
-            downstream.input.consume(decoded.consumed);
-            if let Some(scanner) = &mut scratch.scanner {
-                scanner.feed(&scratch.body[held_before..])?;
-            }
-            let length = self.scratch.body.len() as u64;
-            if length > self.listener().limits.body {
-                return Err(Refusal::BodyTooLarge.into());
-            }
-            while length > held {
-                let hold = worker.shared.hold(HOLD_STEP, limit).ok_or(ExchangeError::BodiesFull)?;
-                self.holds.push(hold);
-                held += HOLD_STEP;
-            }
-        }
-        Ok(())
-    }
-
-    /// The body is read here, so it has to be readable here.
-    fn refuse_codings(&self) -> Result<(), ExchangeError> {
-        let coding = self.scratch.request.field(FieldName::ContentEncoding);
-        let coding = coding.map_or(&b"identity"[..], |field| field.value.of(&self.scratch.head));
-        match coding.eq_ignore_ascii_case(b"identity") {
-            true => Ok(()),
-            false => Err(ExchangeError::Call(CallError::UnsupportedCoding)),
-        }
-    }
-
-    async fn continue_if_awaited(&mut self) -> Result<(), ExchangeError> {
-        let awaited = self.scratch.request.expects_continue && !self.body.is_ended();
-        if awaited && self.downstream.input.is_empty() {
-            let sending = self.downstream.link.send_interim(b"HTTP/1.1 100 Continue\r\n\r\n");
-            self.record.bytes_out +=
-                sending.await.map_err(|error| super::relay::downstream_error(&error))?;
-        }
-        self.continued = true;
-        Ok(())
     }
 
     fn scanner_for(&self, kind: BodyKind) -> Result<Scanner, CallError> {
@@ -382,6 +307,12 @@ fn without(edits: &HeaderEdits, provider: &Provider) -> HeaderEdits {
 
 impl From<JsonFault> for CallError {
     fn from(fault: JsonFault) -> Self {
+        Self::Found { error: (&fault).into(), allow: "" }
+    }
+}
+
+impl From<GzipFault> for CallError {
+    fn from(fault: GzipFault) -> Self {
         Self::Found { error: (&fault).into(), allow: "" }
     }
 }

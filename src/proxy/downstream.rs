@@ -13,8 +13,11 @@ use super::exchange::Exchange;
 use super::input::Input;
 use super::settings;
 use super::worker::{ListenerState, Worker};
+use crate::http::refusal::Refusal;
 use crate::net::stream::Stream;
+use crate::policy::body_pace::BodyPace;
 use crate::runtime::buffers::Chunk;
+use crate::runtime::core::Core;
 use crate::runtime::io::Deadline;
 
 /// How long a connection that is closed with unread request bytes is read on, so that the reset
@@ -135,6 +138,28 @@ impl Downstream {
 }
 
 impl Link {
+    /// Receives more of a request body, at the pace that is asked of it; `None` at the end.
+    pub(super) async fn receive_body(
+        &self,
+        core: &Core,
+        deadline: &Deadline,
+        pace: &mut BodyPace,
+    ) -> Result<Option<Chunk>, Refusal> {
+        let began = core.now();
+        deadline.set(pace.patience());
+        let received = deadline.limit(|cx| self.carrier.poll_recv(cx)).await;
+        let waited = Duration::from_nanos(core.now().nanos_since(began));
+        match received {
+            Ok(chunk) => {
+                pace.enter(waited, chunk.as_ref().map_or(0, |chunk| chunk.len()));
+                Ok(chunk)
+            }
+            Err(error) if error.kind() != io::ErrorKind::TimedOut => Err(Refusal::BodyIncomplete),
+            Err(_) if pace.is_behind() => Err(Refusal::BodyTooSlow),
+            Err(_) => Err(Refusal::BodyTimeout),
+        }
+    }
+
     /// Sends the client a message whose body is there as a whole; says how many bytes that were.
     pub(super) async fn send_message(&self, pieces: &[&[u8]]) -> io::Result<u64> {
         self.carrier.send_message(pieces, &self.deadline).await

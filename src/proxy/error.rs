@@ -105,7 +105,7 @@ impl ExchangeError {
 
     pub(super) fn outcome(&self) -> Outcome {
         match self {
-            Self::Refused(Refusal::BodyTimeout | Refusal::HeadTimeout)
+            Self::Refused(Refusal::BodyTimeout | Refusal::BodyTooSlow | Refusal::HeadTimeout)
             | Self::DownstreamStalled => Outcome::DownstreamTimeout,
             Self::Refused(Refusal::BodyIncomplete | Refusal::HeadIncomplete)
             | Self::DownstreamGone => Outcome::DownstreamGone,

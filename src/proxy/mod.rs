@@ -1,9 +1,10 @@
 //! The life of a request: from a client's connection to an endpoint's and back.
 //!
 //! In the order in which a request meets them: [`worker`] takes the connection, `connection` finds
-//! out what it speaks, `downstream` reads heads from it, `exchange` goes through the phases, `route` decides, `attempt` picks and
-//! connects, `forward` writes heads, `relay` and `upload` move bodies, `answer` speaks for
-//! Ringgate itself, `record` is what remains, and `settle` counts and logs it.
+//! out what it speaks, `downstream` reads heads from it, `exchange` goes through the phases,
+//! `route` decides, `attempt` picks and connects, `forward` writes heads, `relay` and `upload`
+//! move bodies (those of AI calls are received by `held_body` and understood by `call`), `answer`
+//! speaks for Ringgate itself, `record` is what remains, and `settle` counts and logs it.
 
 mod answer;
 mod attempt;
@@ -17,6 +18,7 @@ mod error;
 mod exchange;
 mod forward;
 mod framed;
+mod held_body;
 mod input;
 mod ip_text;
 mod pool;

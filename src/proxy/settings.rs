@@ -4,6 +4,7 @@
 //! References between parts are indices, so that nothing can dangle.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -73,6 +74,8 @@ pub struct ListenerLimits {
     pub headers: usize,
     /// Bytes of a request body.
     pub body: u64,
+    /// Bytes a second that a body must come at as a whole; `None` is no such bound.
+    pub body_rate: Option<NonZeroU64>,
     /// Client connections on this listener, all workers together.
     pub connections: usize,
 }

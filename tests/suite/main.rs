@@ -9,6 +9,7 @@ mod admin;
 mod ai;
 mod balance;
 mod client_address;
+mod compressed;
 mod drain;
 mod forwarding;
 mod framing;

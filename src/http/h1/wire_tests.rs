@@ -152,6 +152,7 @@ fn every_finding_about_requests_has_a_case() {
         Refusal::BodyIncomplete,
         Refusal::BodyTooLarge,
         Refusal::BodyTimeout,
+        Refusal::BodyTooSlow,
         Refusal::HeadTimeout,
         Refusal::HeadIncomplete,
         Refusal::PathInvalid,
