@@ -19,5 +19,6 @@ mod memory;
 mod refusals;
 mod reload;
 mod routing;
+mod slow;
 mod streaming;
 mod upstream_faults;
