@@ -186,7 +186,7 @@ impl From<&MultipartFault> for ClientError {
         let (kind, message) = match fault.problem {
             MultipartProblem::ContentType => (
                 ErrorKind::UnsupportedMediaType,
-                "The body must be multipart/form-data.".to_owned(),
+                "The body must be multipart/form-data in UTF-8.".to_owned(),
             ),
             _ => (ErrorKind::BadRequest, format!("The form body is not valid {fault}.")),
         };

@@ -1,5 +1,6 @@
 //! AI calls: what is asked of which model, and how it goes on to an endpoint that serves it.
 
+use std::borrow::Cow;
 use std::future::{Future, poll_fn};
 use std::ops::Range;
 use std::pin::pin;
@@ -11,7 +12,7 @@ use super::carrier::Carrier;
 use super::downstream::Downstream;
 use super::error::{CallError, ExchangeError};
 use super::exchange::Exchange;
-use super::forward::{copy_fields, is_forwarding, write_field, write_number, write_set};
+use super::forward::{copy_fields, is_forwarding, replaces, write_field, write_number, write_set};
 use super::settings::{self, ClusterTimeouts, HeaderEdits, Provider};
 use super::upload::upstream_send_error;
 use super::view::EndpointView;
@@ -38,6 +39,8 @@ pub(super) struct Call {
     kind: BodyKind,
     /// What the endpoint must speak.
     dialect: Dialect,
+    /// How the body was read, and so how the endpoint has to read it.
+    content_type: Cow<'static, [u8]>,
     /// Where the model's name stands in the held body.
     model_span: Range<usize>,
 }
@@ -86,10 +89,10 @@ impl Exchange<'_> {
                 let kind = understood.operation.body_kind();
                 let dialect = understood.operation.dialect();
                 self.check_length()?;
-                self.scratch.scanner = Some(self.scanner_for(kind)?);
+                let content_type = self.choose_scanner(kind)?;
                 self.hold_body().await?;
                 let (model_span, model) = self.understand()?;
-                let call = Call { path, kind, dialect, model_span };
+                let call = Call { path, kind, dialect, content_type, model_span };
                 self.record.model = Some(model);
                 let cluster = view.cluster(view.snapshot.settings.models[model].cluster);
                 if !cluster.endpoints.iter().any(|endpoint| call.fits(endpoint)) {
@@ -100,9 +103,12 @@ impl Exchange<'_> {
         }
     }
 
-    fn scanner_for(&self, kind: BodyKind) -> Result<Scanner, CallError> {
+    /// Gets ready to read a body of this kind, and returns its content type in our words. The
+    /// client's own may say more, such as a charset, than one reader looks at.
+    fn choose_scanner(&mut self, kind: BodyKind) -> Result<Cow<'static, [u8]>, CallError> {
         if kind != BodyKind::Multipart {
-            return Ok(Scanner::Json(Box::default()));
+            self.scratch.scanner = Some(Scanner::Json(Box::default()));
+            return Ok(Cow::Borrowed(b"application/json"));
         }
         if self.scratch.request.fields.is_repeated(FieldName::ContentType) {
             // Two boundaries are two readings of one body.
@@ -113,7 +119,9 @@ impl Exchange<'_> {
         let content_type = self.scratch.request.field(FieldName::ContentType);
         let content_type = content_type.map_or(&b""[..], |f| f.value.of(&self.scratch.head));
         let boundary = Boundary::of_content_type(content_type)?;
-        Ok(Scanner::Multipart(Box::new(multipart::Scanner::new(&boundary))))
+        let scanner = multipart::Scanner::new(&boundary);
+        self.scratch.scanner = Some(Scanner::Multipart(Box::new(scanner)));
+        Ok(Cow::Owned(boundary.content_type()))
     }
 
     /// Where the held body names the model, and which of the configured ones that is.
@@ -208,6 +216,9 @@ impl Exchange<'_> {
         out.extend_from_slice(b"content-length: ");
         write_number(out, length);
         out.extend_from_slice(b"\r\naccept-encoding: identity\r\n");
+        if !replaces(edits, b"content-type") && !sets(provider, b"content-type") {
+            write_field(out, "content-type", &call.content_type);
+        }
         write_set(out, &without(edits, provider));
         for (name, value) in &provider.headers {
             write_field(out, name, value.as_bytes());
@@ -259,7 +270,8 @@ fn speaks(provider: &Provider, dialect: Dialect) -> bool {
 }
 
 /// What a provider is never told by a client: whom it talks to, who the client is to us, where
-/// it comes from, and which coding it would take (the answer is read on its way).
+/// it comes from, how the body is to be read (as it was here), and which coding the client would
+/// take (the answer is read on its way).
 fn is_ours_to_say(name: FieldName) -> bool {
     matches!(
         name,
@@ -267,6 +279,7 @@ fn is_ours_to_say(name: FieldName) -> bool {
             | FieldName::ContentLength
             | FieldName::TransferEncoding
             | FieldName::ContentEncoding
+            | FieldName::ContentType
             | FieldName::Expect
             | FieldName::Trailer
             | FieldName::AcceptEncoding

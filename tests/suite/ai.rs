@@ -333,6 +333,42 @@ fn a_form_names_its_model_too() {
 }
 
 #[test]
+fn the_endpoint_is_told_how_the_body_was_read_and_not_what_the_client_calls_it() {
+    let pair = pair();
+    let form = "--X-\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nm\r\n--X---\r\n";
+    for (target, said, body, told) in [
+        ("/v1/completions", "", "{\"model\":\"m\"}", "application/json"),
+        // As a form of a browser, this would say `model=other`.
+        (
+            "/v1/completions",
+            "Content-Type: application/x-www-form-urlencoded\r\n",
+            "{\"a\":\"&model=other&\",\"model\":\"m\"}",
+            "application/json",
+        ),
+        (
+            "/v1/completions",
+            "Content-Type: application/json; charset=utf-7\r\nContent-Type: text/plain\r\n",
+            "{\"model\":\"m\"}",
+            "application/json",
+        ),
+        (
+            "/v1/images/edits",
+            "Content-Type: multipart/form-data; boundary=X-; boundary*=us-ascii''Y; a=b\r\n",
+            form,
+            "multipart/form-data; boundary=X-",
+        ),
+    ] {
+        let reply = pair.1.client().post(target, said, body);
+        assert_eq!(reply.status, 200, "{said}: {}", reply.text());
+        let request = pair.0.requests().pop().expect("a request");
+        assert_eq!(request.head.all("content-type"), [told], "{said}");
+    }
+
+    let said = "Content-Type: multipart/form-data; boundary=X-; charset=utf-7\r\n";
+    assert_eq!(pair.1.client().post("/v1/images/edits", said, form).status, 415);
+}
+
+#[test]
 fn a_body_above_the_limit_is_413_in_the_dialect() {
     let origin = origin().start();
     let models = [model("m", &origin, "openai", ""), model("c", &origin, "anthropic", "")];

@@ -1,6 +1,6 @@
 //! The boundary, from a Content-Type.
 
-use super::parameters::{Parameter, Parameters};
+use super::parameters::{Parameter, Parameters, is_foreign_charset, is_token};
 use super::{MultipartFault, MultipartProblem};
 
 /// Longest boundary (RFC 2046, section 5.1.1).
@@ -18,6 +18,13 @@ impl Boundary {
         Self::read(content_type).ok_or(fault)
     }
 
+    /// A Content-Type that says this boundary and nothing else. The client's own may hold what
+    /// readers take in different ways, such as `boundary*`, or a charset for the names of parts.
+    pub fn content_type(&self) -> Vec<u8> {
+        let quote: &[u8] = if self.0.iter().all(|byte| is_token(*byte)) { b"" } else { b"\"" };
+        [b"multipart/form-data; boundary=", quote, &self.0, quote].concat()
+    }
+
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -31,6 +38,9 @@ impl Boundary {
         let mut boundary = None;
         for parameter in Parameters::of(rest) {
             let Parameter { name, value } = parameter?;
+            if is_foreign_charset(name, value) {
+                return None;
+            }
             let is_ours = name.eq_ignore_ascii_case(b"boundary");
             if is_ours && boundary.replace(value).is_some() {
                 return None;

@@ -22,8 +22,15 @@ impl Field {
         }
     }
 
+    /// The field of this name. Refused is what some readers take for it: they ignore letter case,
+    /// drop white space round a name, or read `model[]` as one more value of `model`.
     pub(super) fn named(name: &[u8]) -> Result<Option<Self>, MultipartProblem> {
-        let folded = |field: &Self| name.eq_ignore_ascii_case(field.name().as_bytes());
+        if name.eq_ignore_ascii_case(b"_charset_") {
+            return Err(MultipartProblem::Charset);
+        }
+        let end = memchr::memchr(b'[', name).unwrap_or(name.len());
+        let stem = name[..end].trim_ascii();
+        let folded = |field: &Self| stem.eq_ignore_ascii_case(field.name().as_bytes());
         match Self::ALL.into_iter().find(folded) {
             Some(field) if field.name().as_bytes() != name => {
                 Err(MultipartProblem::OtherCase(field))
@@ -54,6 +61,10 @@ pub enum MultipartProblem {
     BrokenHead,
     /// No Content-Disposition with a name, or more than one.
     NotOneName,
+    /// A part with parts of its own.
+    Nested,
+    /// A field that says in which charset the others are (RFC 7578, 4.6).
+    Charset,
     Twice(Field),
     OtherCase(Field),
     /// A file, or a value that is encoded.
@@ -92,7 +103,7 @@ impl fmt::Display for MultipartFault {
 impl fmt::Display for MultipartProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ContentType => f.write_str("the content type has no usable boundary"),
+            Self::ContentType => f.write_str("the content type has no usable boundary or charset"),
             Self::NoBoundaryFirst => f.write_str("the body does not begin with the boundary"),
             Self::BrokenBoundary => f.write_str("neither CRLF nor `--` follows a boundary"),
             Self::BoundaryInPart => f.write_str("a boundary that is not on a line of its own"),
@@ -101,6 +112,8 @@ impl fmt::Display for MultipartProblem {
             Self::HeadTooLong => write!(f, "the head of a part exceeds {PART_HEAD_MAX} bytes"),
             Self::BrokenHead => f.write_str("the head of a part is malformed"),
             Self::NotOneName => f.write_str("a part must have one name, plainly written"),
+            Self::Nested => f.write_str("a part that has parts of its own"),
+            Self::Charset => f.write_str("a field that changes how others are read: `_charset_`"),
             Self::Twice(field) => write!(f, "a second field `{}`", field.name()),
             Self::OtherCase(field) => {
                 write!(f, "a field that some readers take for `{}`", field.name())

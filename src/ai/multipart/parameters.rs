@@ -62,3 +62,16 @@ fn split_quoted(text: &[u8]) -> Option<(&[u8], &[u8])> {
 pub(super) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
+
+/// Whether a parameter says that text is in another charset than it is read in here. Some readers
+/// decode the names and values of fields by it, and in UTF-7 or EBCDIC they become others.
+pub(super) fn is_foreign_charset(name: &[u8], value: &[u8]) -> bool {
+    let is_known = |charset: &&str| value.eq_ignore_ascii_case(charset.as_bytes());
+    let is_ours = ["utf-8", "utf8", "us-ascii"].iter().any(is_known);
+    has_prefix(name, b"charset*") || name.eq_ignore_ascii_case(b"charset") && !is_ours
+}
+
+/// In any letter case. With a `*` at its end, for the spellings of RFC 2231.
+pub(super) fn has_prefix(name: &[u8], prefix: &[u8]) -> bool {
+    name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}

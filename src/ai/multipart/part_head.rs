@@ -1,7 +1,9 @@
 //! The head of a part: which field it is.
 
+use memchr::memmem;
+
 use super::MultipartProblem;
-use super::parameters::{Parameter, Parameters, is_token};
+use super::parameters::{Parameter, Parameters, has_prefix, is_foreign_charset, is_token};
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct PartHead<'a> {
@@ -26,6 +28,10 @@ impl<'a> PartHead<'a> {
             } else if name.eq_ignore_ascii_case(b"content-transfer-encoding") {
                 is_encoded |= !is_identity(value);
             } else if name.eq_ignore_ascii_case(b"content-type") {
+                // Old readers take its parts for parts of the form (RFC 7578, 4.3).
+                if has_prefix(value, b"multipart/") {
+                    return Err(MultipartProblem::Nested);
+                }
                 is_encoded |= has_foreign_charset(value);
             }
         }
@@ -61,8 +67,10 @@ fn read_disposition(value: &[u8]) -> Result<(&[u8], bool), MultipartProblem> {
     for parameter in Parameters::of(rest) {
         let Parameter { name, value } = parameter.ok_or(MultipartProblem::BrokenHead)?;
         if name.eq_ignore_ascii_case(b"name") {
-            // A backslash is an escape to some readers and itself to others.
-            if found.replace(value).is_some() || value.contains(&b'\\') {
+            // A backslash is an escape to some readers and itself to others; some undo the
+            // encoded words of mail (RFC 2047), which begin so.
+            let is_plain = !value.contains(&b'\\') && memmem::find(value, b"=?").is_none();
+            if found.replace(value).is_some() || !is_plain {
                 return Err(MultipartProblem::NotOneName);
             }
         } else if has_prefix(name, b"name*") {
@@ -75,10 +83,6 @@ fn read_disposition(value: &[u8]) -> Result<(&[u8], bool), MultipartProblem> {
     Ok((found.ok_or(MultipartProblem::NotOneName)?, is_file))
 }
 
-fn has_prefix(name: &[u8], prefix: &[u8]) -> bool {
-    name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-}
-
 fn is_identity(coding: &[u8]) -> bool {
     [&b"7bit"[..], b"8bit", b"binary"].iter().any(|name| coding.eq_ignore_ascii_case(name))
 }
@@ -86,11 +90,7 @@ fn is_identity(coding: &[u8]) -> bool {
 fn has_foreign_charset(content_type: &[u8]) -> bool {
     let end = memchr::memchr(b';', content_type).unwrap_or(content_type.len());
     Parameters::of(&content_type[end..]).any(|parameter| match parameter {
-        Some(Parameter { name, value }) => {
-            let is_charset = name.eq_ignore_ascii_case(b"charset");
-            let is_utf8 = value.eq_ignore_ascii_case(b"utf-8");
-            is_charset && !is_utf8 && !value.eq_ignore_ascii_case(b"us-ascii")
-        }
+        Some(Parameter { name, value }) => is_foreign_charset(name, value),
         None => true,
     })
 }

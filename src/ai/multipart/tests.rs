@@ -76,6 +76,14 @@ fn a_second_model_is_refused() {
     assert_eq!(problem(call(&[model_part(), audio(), model_part()])), twice);
     let other_case = part("form-data; name=\"Model\"", "x");
     assert_eq!(problem(call(&[other_case])), MultipartProblem::OtherCase(Field::Model));
+    for name in ["model[]", " model", "model ", "MODEL [a]", "model[b][c]"] {
+        let alike = part(&format!("form-data; name=\"{name}\""), "x");
+        let expected = MultipartProblem::OtherCase(Field::Model);
+        assert_eq!(problem(call(&[model_part(), alike])), expected, "{name}");
+    }
+    let others = ["models[]", "timestamp_granularities[]", "a[model]", "[model]", "mod el"];
+    let others = others.map(|name| part(&format!("form-data; name=\"{name}\""), "x"));
+    assert!(scan(call(&[model_part(), others.concat()])).is_ok());
 }
 
 #[test]
@@ -88,6 +96,7 @@ fn a_name_that_readers_may_take_differently_is_refused() {
         "form-data; name=\"a\"; name*=utf-8''model",
         "form-data; name*0=\"mod\"; name*1=\"el\"",
         "form-data; name=\"mod\\el\"",
+        "form-data; name=\"=?utf-8?q?model?=\"",
     ] {
         assert_eq!(with(disposition), MultipartProblem::NotOneName, "{disposition}");
     }
@@ -113,6 +122,14 @@ fn a_name_that_readers_may_take_differently_is_refused() {
 }
 
 #[test]
+fn what_changes_how_other_parts_are_read_is_refused() {
+    let charset = part("form-data; name=\"_charset_\"", "utf-7");
+    assert_eq!(problem(call(&[charset, model_part()])), MultipartProblem::Charset);
+    let mixed = "form-data; name=\"a\"\r\nContent-Type: Multipart/Mixed; boundary=b";
+    assert_eq!(problem(call(&[part(mixed, "x"), model_part()])), MultipartProblem::Nested);
+}
+
+#[test]
 fn the_model_must_be_plain_text() {
     let model = |more: &str, value: &str| {
         scan(call(&[part(&format!("form-data; name=\"model\"{more}"), value)]))
@@ -123,6 +140,7 @@ fn the_model_must_be_plain_text() {
     assert_eq!(problem("; filename*=utf-8''m", "a"), not_plain);
     assert_eq!(problem("\r\nContent-Transfer-Encoding: base64", "YQ=="), not_plain);
     assert_eq!(problem("\r\nContent-Type: text/plain; charset=utf-16", "a"), not_plain);
+    assert_eq!(problem("\r\nContent-Type: text/plain; charset*=''utf-8", "a"), not_plain);
     assert!(model("\r\nContent-Type: text/plain; charset=UTF-8", "a").is_ok());
     assert!(model("\r\nContent-Transfer-Encoding: 8bit", "a").is_ok());
     assert_eq!(problem("", ""), MultipartProblem::ModelEmpty);
@@ -220,9 +238,28 @@ fn the_boundary_is_read_from_the_content_type() {
         "multipart/form-data; boundary=a; boundary=a",
         "multipart/form-data; boundary=a b",
         "multipart/form-data; boundary=a;;",
+        "multipart/form-data; boundary=a; charset=utf-7",
+        "multipart/form-data; charset=cp037; boundary=a",
+        "multipart/form-data; boundary=a; charset*=utf-8''utf-7",
+        "multipart/form-data; boundary=a; charset*0=utf-7",
         &format!("multipart/form-data; boundary={longest}b"),
     ] {
         assert_eq!(bytes(bad), None, "{bad}");
+    }
+}
+
+#[test]
+fn the_content_type_that_goes_on_says_the_boundary_and_nothing_else() {
+    let of = |content_type: &str| {
+        let boundary = Boundary::of_content_type(content_type.as_bytes()).unwrap();
+        String::from_utf8(boundary.content_type()).unwrap()
+    };
+    let said = of("Multipart/Form-Data; boundary*=utf-8''other; BOUNDARY=\"a-b\"; x=y");
+    assert_eq!(said, "multipart/form-data; boundary=a-b");
+    for boundary in ["a b", "a:b", "(a)", "a=b?", "a,b/c"] {
+        let said = of(&format!("multipart/form-data; boundary=\"{boundary}\""));
+        assert_eq!(said, format!("multipart/form-data; boundary=\"{boundary}\""));
+        assert_eq!(of(&said), said);
     }
 }
 
