@@ -21,6 +21,8 @@ test: deps
 	$(MAKE) suite DRIVER=io_uring
 	$(MAKE) suite DRIVER=epoll
 	$(MAKE) sdk
+	$(MAKE) bench-test
+	$(MAKE) bench-instructions PROFILE=$(PROFILE)
 
 unit:
 	$(CARGO) test --profile $(PROFILE) --workspace --lib --bins
@@ -40,7 +42,7 @@ $(VENV)/installed: tests/sdk/requirements.txt
 	$(VENV)/bin/pip install --quiet --requirement tests/sdk/requirements.txt
 	touch $@
 
-# promtool reads the metrics page; Debian has it in `prometheus`.
+# promtool reads the metrics page; Debian has it in `prometheus`. valgrind counts instructions.
 deps:
 	./tests/install-tools.sh
 

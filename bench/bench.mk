@@ -9,12 +9,16 @@ CARGO ?= cargo
 bench:
 	CARGO="$(CARGO)" python3 bench/compare.py $(ARGS)
 
-# Instructions of the pure parts against the committed baseline.
+# Instructions of the pure parts against the committed baseline: of the shipped build, or with
+# `PROFILE=quick` of the one that `make test` has.
+bench-instructions: PROFILE = release
 bench-instructions:
-	CARGO="$(CARGO)" python3 bench/instructions/count.py
+	CARGO="$(CARGO)" python3 bench/instructions/count.py --profile $(PROFILE)
 
+# After a change that is meant to cost what it costs: both baselines.
 bench-instructions-bless:
-	CARGO="$(CARGO)" python3 bench/instructions/count.py --bless
+	CARGO="$(CARGO)" python3 bench/instructions/count.py --profile release --bless
+	CARGO="$(CARGO)" python3 bench/instructions/count.py --profile quick --bless
 
 # The tests of the bench's Python; those of its Rust run with the workspace.
 bench-test:

@@ -1,10 +1,11 @@
 #!/bin/sh
-# Installs what the tests use besides Rust: promtool, and Python's venv for the SDKs.
+# Installs what the tests use besides Rust: promtool, valgrind, and Python's venv for the SDKs.
 # Does nothing where they are there already.
 set -eu
 
 missing=""
 command -v promtool >/dev/null 2>&1 || missing="$missing prometheus"
+command -v valgrind >/dev/null 2>&1 || missing="$missing valgrind"
 command -v curl >/dev/null 2>&1 || missing="$missing curl"
 python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || missing="$missing python3-venv"
 [ -z "$missing" ] && exit 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import tomllib
 import unittest
 from pathlib import Path
@@ -110,3 +112,13 @@ class Instructions(unittest.TestCase):
         judged = {counted: count.judge(counted, 100.0) for counted in (94.0, 96.0, 105.0, 106.0)}
         self.assertEqual(judged, {94.0: "shrunk", 96.0: "same", 105.0: "same", 106.0: "grown"})
         self.assertEqual(count.judge(1.0, None), "new")
+
+    def test_counts_of_another_compiler_are_not_judged(self) -> None:
+        def counted(compiler: str, instructions: float) -> dict:
+            return {"setting": {"compiler": compiler}, "instructions": {"scan": instructions}}
+
+        with contextlib.redirect_stdout(io.StringIO()):
+            self.assertEqual(count.compare(counted("a", 106.0), counted("a", 100.0)), 1)
+            self.assertEqual(count.compare(counted("a", 104.0), counted("a", 100.0)), 0)
+            self.assertEqual(count.compare(counted("b", 106.0), counted("a", 100.0)), 0)
+            self.assertEqual(count.compare(counted("a", 1.0), {}), 1)

@@ -21,7 +21,9 @@ const RSS_GROWTH_MAX: u64 = 8 * MIB;
 
 fn clients(gateway: &Gateway, first: &str) -> Vec<Client> {
     let mut clients: Vec<_> = (0..CLIENTS).map(|_| gateway.client()).collect();
-    clients.iter_mut().for_each(|client| drop(client.send(first)));
+    for client in &mut clients {
+        client.send(first);
+    }
     clients
 }
 
@@ -68,7 +70,9 @@ fn heads_that_trickle_in_are_closed_at_their_deadline() {
         gateway().listener("timeouts = { request_head = \"500ms\" }").route("/", &origin).start();
     let mut clients = clients(&gateway, "GET / HTTP/1.1\r\nHost: a\r\nX-A: ");
 
-    let sign = |client: &mut Client| drop(client.send("a"));
+    let sign = |client: &mut Client| {
+        client.send("a");
+    };
     keep_alive(&gateway, &mut clients, sign, refused("head_timeout"));
 
     expect_told(clients);
@@ -89,7 +93,9 @@ fn calls_that_trickle_in_are_closed_and_give_back_what_they_held() {
     );
 
     // No pause is ever as long as a pause may be.
-    let sign = |client: &mut Client| drop(client.send("a"));
+    let sign = |client: &mut Client| {
+        client.send("a");
+    };
     keep_alive(&gateway, &mut clients, sign, refused("body_too_slow"));
 
     expect_told(clients);
@@ -116,7 +122,9 @@ fn answers_that_are_read_byte_by_byte_are_cut_at_their_deadline() {
     let timeouts = "timeouts = { idle = \"500ms\" }";
     let gateway = gateway().route_with("/", &[origin.address], "", timeouts).start();
     let mut clients = clients(&gateway, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    clients.iter_mut().for_each(|client| drop(client.read_head().expect("a head")));
+    for client in &mut clients {
+        client.read_head().expect("a head");
+    }
 
     let sign = |client: &mut Client| drop(client.wire().read_exactly(1));
     keep_alive(&gateway, &mut clients, sign, |gateway| {
