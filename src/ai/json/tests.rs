@@ -3,6 +3,8 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 
+mod oracle;
+
 /// What [`Found`] says, without the borrow.
 type Outcome = Result<(String, Range<usize>, bool, Option<Range<usize>>, Option<u64>), JsonFault>;
 
