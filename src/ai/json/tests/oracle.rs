@@ -73,10 +73,11 @@ const WATCHED: [&str; 6] = [
     "max_output_tokens",
 ];
 
+/// Model, its span, stream, the span of its options, most tokens: as `scan_pieces` tells them.
+type Judged = (String, Range<usize>, bool, Option<Range<usize>>, Option<u64>);
+
 /// The rules of the module's comment, applied to members that were read by somebody else.
-fn judge(
-    members: &[Read],
-) -> Option<(String, Range<usize>, bool, Option<Range<usize>>, Option<u64>)> {
+fn judge(members: &[Read]) -> Option<Judged> {
     for (index, (name, ..)) in members.iter().enumerate() {
         let folded = name.replace('\u{17f}', "s").replace('\u{212a}', "k").to_ascii_lowercase();
         let is_second = members[..index].iter().any(|(earlier, ..)| earlier == name);
