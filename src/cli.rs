@@ -8,7 +8,9 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use crate::config::{self, Loaded};
+use crate::control::inheritance::Inheritance;
 use crate::control::serve::{self, Addresses};
+use crate::control::signals;
 use crate::demo;
 use crate::mock;
 
@@ -93,16 +95,21 @@ pub fn run() -> ExitCode {
 }
 
 fn serve(config: Option<PathBuf>) -> ExitCode {
+    let mut inheritance = match Inheritance::take() {
+        Ok(inheritance) => inheritance,
+        Err(error) => return report(Err(error)),
+    };
     let path = config_file(config);
     match load(&path) {
         Ok(loaded) => {
             if !loaded.report.warnings.is_empty() {
                 eprintln!("{}", loaded.report);
             }
-            report(serve::serve(loaded.settings, Some(&path), Addresses::announce))
+            report(serve::serve(loaded.settings, Some(&path), inheritance, Addresses::announce))
         }
         Err(report) => {
             eprintln!("{report}");
+            inheritance.refuse(&report.to_string());
             ExitCode::from(EXIT_CONFIG)
         }
     }
@@ -147,7 +154,7 @@ fn run_mock(options: &MockOptions) -> Result<(), String> {
     let running = mock::start(&options)
         .map_err(|error| format!("cannot listen on {}: {error}", options.bind))?;
     say(&format!("ready mock={}", running.addr));
-    serve::until_signal().map_err(|error| format!("cannot watch for signals: {error}"))?;
+    signals::until_signal().map_err(|error| format!("cannot watch for signals: {error}"))?;
     running.stop().map_err(|error| format!("the mock ended badly: {error}"))
 }
 

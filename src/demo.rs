@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::config;
+use crate::control::inheritance::Inheritance;
 use crate::control::serve::{self, Addresses};
 use crate::mock;
 
@@ -29,12 +30,13 @@ pub struct Options {
 ///
 /// Why it cannot start.
 pub fn run(options: &Options) -> Result<(), String> {
+    let inheritance = Inheritance::take()?;
     let models = mock::start(&mock::Options { between_tokens: PACE, ..mock::Options::default() })
         .map_err(|error| format!("cannot start the mock models: {error}"))?;
     let file = configuration(options, models.addr);
     let loaded = config::from_str("demo.toml", &file, &|_| None)
         .map_err(|report| format!("the demo's own configuration is wrong\n{report}"))?;
-    let outcome = serve::serve(loaded.settings, None, |addresses| {
+    let outcome = serve::serve(loaded.settings, None, inheritance, |addresses| {
         addresses.announce();
         invite(addresses);
     });

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use ringgate::telemetry::worker::Driver;
 use ringgate::telemetry::{
-    EndpointReport, LogEntries, ProcessStats, Report, RequestKey, WorkerMetrics, prometheus,
+    EndpointReport, HandOvers, LogEntries, ProcessStats, Report, RequestKey, WorkerMetrics,
+    prometheus,
 };
 
 /// A page on which every family has a series, and label values are as awkward as they may be.
@@ -45,6 +46,7 @@ fn page() -> String {
         access_log_unwritten: 0,
         generation: 1,
         reload_failures: 0,
+        hand_overs: &HandOvers::default(),
     })
 }
 

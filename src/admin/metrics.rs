@@ -32,5 +32,6 @@ fn text(instance: &dyn Instance) -> String {
         access_log_unwritten: instance.access_log_unwritten(),
         generation: instance.generation(),
         reload_failures: instance.reload_failures(),
+        hand_overs: instance.hand_overs(),
     })
 }

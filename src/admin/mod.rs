@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
 
-use crate::telemetry::{EndpointReport, LogEntries, WorkerMetrics};
+use crate::telemetry::{EndpointReport, HandOvers, LogEntries, WorkerMetrics};
 
 /// What the pages need to know of the running gateway.
 pub trait Instance: Send + Sync + 'static {
@@ -32,6 +32,7 @@ pub trait Instance: Send + Sync + 'static {
     fn generation(&self) -> u64;
     /// Configurations that were refused at a reload.
     fn reload_failures(&self) -> u64;
+    fn hand_overs(&self) -> &HandOvers;
     fn endpoints(&self) -> Vec<EndpointReport>;
     /// `[telemetry].service`.
     fn service(&self) -> String;

@@ -11,6 +11,7 @@ struct Stage {
     accepting: AtomicUsize,
     draining: AtomicBool,
     log_entries: LogEntries,
+    hand_overs: HandOvers,
 }
 
 impl Instance for Stage {
@@ -31,6 +32,9 @@ impl Instance for Stage {
     }
     fn reload_failures(&self) -> u64 {
         0
+    }
+    fn hand_overs(&self) -> &HandOvers {
+        &self.hand_overs
     }
     fn endpoints(&self) -> Vec<EndpointReport> {
         let (cluster, endpoint) = ("docs".into(), "10.0.0.1:80".into());
@@ -59,6 +63,7 @@ fn stage() -> Arc<Stage> {
         accepting: AtomicUsize::new(2),
         draining: AtomicBool::new(false),
         log_entries: LogEntries::default(),
+        hand_overs: HandOvers::default(),
     })
 }
 

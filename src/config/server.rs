@@ -14,6 +14,9 @@ const WORKERS_MAX: u64 = 1024;
 /// What orchestrators grant between TERM and KILL by default (Kubernetes: 30 s).
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// A start takes well under a second, names that do not resolve two more.
+const HANDOVER_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Some 250 requests of 1 MiB at one time: far more than models serve at once.
 const BUFFERED: u64 = 256 << 20;
 /// Less could refuse a single ordinary AI request.
@@ -28,6 +31,9 @@ pub(super) fn server(section: &mut Section<'_>) -> Server {
         workers: section.take("workers", workers).flatten(),
         io: section.take("io", io).unwrap_or(Io::Auto),
         drain_timeout: section.take("drain_timeout", units::duration).unwrap_or(DRAIN_TIMEOUT),
+        handover_timeout: section
+            .take("handover_timeout", units::duration)
+            .unwrap_or(HANDOVER_TIMEOUT),
         buffered: section
             .take("buffered", |value| units::size(value, BUFFERED_MIN..=BUFFERED_MAX))
             .unwrap_or(BUFFERED),

@@ -92,22 +92,27 @@ impl Fleet {
         self.watched.len()
     }
 
-    /// Has every worker accept on its socket of this listener.
+    /// Has the workers accept on this listener's sockets.
     pub fn listen(&self, listening: &Listening) -> io::Result<()> {
-        self.listen_on(listening, self.duplicate(listening)?);
+        self.listen_on(listening, self.share_out(listening)?);
         Ok(())
     }
 
-    /// A socket of this listener for every worker.
-    pub fn duplicate(&self, listening: &Listening) -> io::Result<Vec<OwnedFd>> {
-        (0..self.workers()).map(|worker| listening.socket_of(worker)).collect()
+    /// This listener's sockets as the workers will have them.
+    pub fn share_out(&self, listening: &Listening) -> io::Result<Vec<(usize, OwnedFd)>> {
+        listening.share_out(self.workers())
     }
 
-    /// Has every worker accept on its socket.
-    pub fn listen_on(&self, listening: &Listening, sockets: Vec<OwnedFd>) {
-        for (worker, socket) in sockets.into_iter().enumerate() {
+    /// Has each of these workers accept on its socket.
+    pub fn listen_on(&self, listening: &Listening, shares: Vec<(usize, OwnedFd)>) {
+        for (worker, socket) in shares {
             self.tell(worker, Message::Listen(Arc::clone(&listening.state), socket));
         }
+    }
+
+    /// Whether the loop of every worker turns.
+    pub fn is_turning(&self) -> bool {
+        self.metrics.iter().all(|metrics| metrics.event_loop.turns.get() > 0)
     }
 
     pub fn unlisten(&self, listening: &Listening) {
@@ -157,13 +162,27 @@ impl Fleet {
             _ => format!("its loop has not turned for {} s", SILENCE_MAX.as_secs()),
         };
         tracing::error!(worker = index, cause, "replaced a worker");
+        self.listen_again(index, sockets);
+    }
+
+    /// Gives a new worker the sockets of the one it replaces, with all who wait in their queues.
+    fn listen_again(&self, index: usize, sockets: &Sockets) {
+        let draining = self.shared.is_draining();
+        if draining && !self.shared.accepts(index) {
+            // The dead one had served its queues.
+            return;
+        }
+        self.shared.set_accepting(index, draining);
         for listening in sockets.iter() {
-            match listening.socket_of(index) {
-                Ok(socket) => {
-                    self.tell(index, Message::Listen(Arc::clone(&listening.state), socket))
-                }
+            match listening.share_of(index, self.workers()) {
+                Ok(sockets) => sockets.into_iter().for_each(|socket| {
+                    self.tell(index, Message::Listen(Arc::clone(&listening.state), socket));
+                }),
                 Err(error) => tracing::error!(worker = index, %error, "cannot listen again"),
             }
+        }
+        if draining {
+            self.tell(index, Message::Drain);
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::admin::Instance;
 use crate::proxy::shared::Shared;
-use crate::telemetry::{EndpointReport, LogEntries, WorkerMetrics};
+use crate::telemetry::{EndpointReport, HandOvers, LogEntries, WorkerMetrics};
 
 /// What the control thread keeps up to date for whoever asks.
 pub struct Gateway {
@@ -13,6 +13,7 @@ pub struct Gateway {
     pub metrics: Vec<Arc<WorkerMetrics>>,
     pub log_entries: Arc<LogEntries>,
     pub reload_failures: AtomicU64,
+    pub hand_overs: HandOvers,
     pub alive: AtomicUsize,
     pub access_log_unwritten: AtomicU64,
 }
@@ -40,6 +41,10 @@ impl Instance for Gateway {
 
     fn reload_failures(&self) -> u64 {
         self.reload_failures.load(Ordering::Relaxed)
+    }
+
+    fn hand_overs(&self) -> &HandOvers {
+        &self.hand_overs
     }
 
     fn endpoints(&self) -> Vec<EndpointReport> {

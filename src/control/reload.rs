@@ -1,5 +1,6 @@
 //! A new configuration for the running gateway: all of it, or nothing.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use super::dns;
 use super::fleet::Fleet;
 use super::log_writer;
 use super::logging::Logging;
-use super::sockets::Sockets;
+use super::sockets::{Listening, Sockets};
 use crate::config;
 use crate::proxy::settings::Settings;
 use crate::proxy::shared::Shared;
@@ -23,6 +24,15 @@ pub struct Origin {
     pub started: u64,
 }
 
+/// What a reload has changed.
+pub struct Reloaded {
+    pub snapshot: Arc<Snapshot>,
+    /// Addresses that are listened on from now on.
+    pub opened: Vec<SocketAddr>,
+    /// Addresses that are not any more.
+    pub gone: Vec<SocketAddr>,
+}
+
 /// Reads the file and puts it in force.
 ///
 /// # Errors
@@ -35,7 +45,7 @@ pub async fn reload(
     fleet: &Fleet,
     logging: &Logging,
     origin: &Origin,
-) -> Result<Arc<Snapshot>, String> {
+) -> Result<Reloaded, String> {
     let env = |name: &str| std::env::var(name).ok();
     let loaded = config::load(path, &env).map_err(|report| report.to_string())?;
     let settings = loaded.settings;
@@ -50,9 +60,9 @@ pub async fn reload(
     let before = shared.snapshot();
     warn_of_what_stays(&before.settings, &settings);
     logging.apply(&settings.log);
-    let duplicates = opened
+    let shares = opened
         .iter()
-        .map(|listening| fleet.duplicate(listening))
+        .map(|listening| fleet.share_out(listening))
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| format!("cannot listen: {error}"))?;
     let generation = before.generation + 1;
@@ -62,14 +72,15 @@ pub async fn reload(
     });
     dns::resolve_new(&snapshot).await;
     shared.publish(snapshot);
-    for (listening, sockets) in opened.iter().zip(duplicates) {
+    for (listening, sockets) in opened.iter().zip(shares) {
         fleet.listen_on(listening, sockets);
     }
-    for gone in sockets.adopt(opened, &wanted) {
-        fleet.unlisten(&gone);
-    }
+    let addresses = |listeners: &[Listening]| listeners.iter().map(|l| l.address).collect();
+    let new = addresses(&opened);
+    let gone = sockets.adopt(opened, &wanted);
+    gone.iter().for_each(|listening| fleet.unlisten(listening));
     fleet.tell_all(|| Message::Reload);
-    Ok(shared.snapshot())
+    Ok(Reloaded { snapshot: shared.snapshot(), opened: new, gone: addresses(&gone) })
 }
 
 /// A log that cannot be written is a bad configuration, before anything has changed.

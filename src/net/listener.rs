@@ -171,10 +171,15 @@ impl Listener {
         .await
     }
 
-    /// Takes what is queued now, without waiting.
+    /// Takes what is queued now, without waiting. No more than a queue can hold: connections
+    /// that come faster than they are taken must not make this go on for ever.
     pub fn accept_queued(&self, mut each: impl FnMut(OwnedFd, SocketAddr)) {
-        while let Ok((fd, peer)) = accept_now(&self.source) {
-            each(fd, peer);
+        for _ in 0..BACKLOG {
+            match accept_now(&self.source) {
+                Ok((fd, peer)) => each(fd, peer),
+                Err(error) if matches!(pause_after(&error), Pause::Next) => {}
+                Err(_) => return,
+            }
         }
     }
 }

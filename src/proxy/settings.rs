@@ -32,8 +32,10 @@ pub struct Server {
     /// `None`: one worker for each CPU this process may run on.
     pub workers: Option<usize>,
     pub io: Io,
-    /// How long exchanges may go on after TERM.
+    /// How long exchanges may go on after TERM, or after a new process has taken over.
     pub drain_timeout: Duration,
+    /// How long a new process may take until it accepts.
+    pub handover_timeout: Duration,
     /// Bytes of request bodies that may be held at one time by the whole instance.
     pub buffered: u64,
 }

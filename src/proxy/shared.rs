@@ -194,6 +194,11 @@ impl Shared {
         self.accepting.iter().filter(|accepts| accepts.load(Ordering::Relaxed)).count()
     }
 
+    /// Whether this worker accepts connections, or has yet to serve those that are queued.
+    pub fn accepts(&self, worker: usize) -> bool {
+        self.accepting[worker].load(Ordering::Relaxed)
+    }
+
     pub(crate) fn set_accepting(&self, worker: usize, accepts: bool) {
         self.accepting[worker].store(accepts, Ordering::Relaxed);
     }

@@ -267,15 +267,12 @@ impl Worker {
     }
 
     fn unlisten(self: &Rc<Self>, state: &Arc<ListenerState>) {
-        let mut listeners = self.listeners.borrow_mut();
-        let position = listeners.iter().position(|(known, _)| Arc::ptr_eq(known, state));
-        let Some((state, listener)) = position.map(|position| listeners.swap_remove(position))
-        else {
-            return;
-        };
-        drop(listeners);
-        listener.accept_queued(|fd, peer| self.accept(fd, peer, &state));
-        // The accepting task sees that it is no longer listed, and drops the socket.
+        let is_gone = |(known, _): &mut (Arc<ListenerState>, _)| Arc::ptr_eq(known, state);
+        let gone: Vec<_> = self.listeners.borrow_mut().extract_if(.., is_gone).collect();
+        for (state, listener) in gone {
+            listener.accept_queued(|fd, peer| self.accept(fd, peer, &state));
+        }
+        // The accepting tasks see that they are no longer listed, and drop the sockets.
         self.core.wake_all();
     }
 
@@ -317,15 +314,15 @@ impl Worker {
         }
     }
 
-    /// Idle connections close, busy ones after their exchange. Listening sockets are left to the
-    /// new process, or to whoever connects until the end: main closes them last.
+    /// Idle connections close, busy ones after their exchange. Who waits in a queue is served; who
+    /// comes later is left to the new process, if there is one. Main closes the sockets last.
     fn drain(self: &Rc<Self>) {
         self.draining.set(true);
-        self.shared.set_accepting(self.index, false);
         let listeners = std::mem::take(&mut *self.listeners.borrow_mut());
         for (state, listener) in listeners {
             listener.accept_queued(|fd, peer| self.accept(fd, peer, &state));
         }
+        self.shared.set_accepting(self.index, false);
         for pool in self.pools.borrow().iter() {
             pool.clear();
         }

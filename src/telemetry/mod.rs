@@ -8,6 +8,7 @@ pub mod access_log;
 pub mod counter;
 pub mod event_loop;
 mod exposition;
+mod hand_over;
 pub mod histogram;
 pub mod log_queue;
 pub mod prometheus;
@@ -18,6 +19,7 @@ pub mod worker;
 
 pub use access_log::Line;
 pub use counter::{Counter, Labelled, SharedCounter};
+pub use hand_over::{HandOverOutcome, HandOvers};
 pub use histogram::{Buckets, Histogram};
 pub use log_queue::LogSink;
 pub use record::Outcome;

@@ -370,6 +370,10 @@ fn write_configuration(page: &mut Exposition<'_>, report: &Report<'_>) {
         .series(&[], report.generation);
     page.counter("ringgate_config_reload_failures_total", "Configurations refused at a reload.")
         .series(&[], report.reload_failures);
+    let mut family = page.counter("ringgate_handover_total", "Hand-overs to a new process.");
+    for (outcome, count) in report.hand_overs.by_outcome() {
+        family.series(&[("outcome", outcome)], count);
+    }
     page.gauge("ringgate_build_info", "The version that runs.")
         .series(&[("version", report.version)], 1);
 }
@@ -377,7 +381,7 @@ fn write_configuration(page: &mut Exposition<'_>, report: &Report<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::{EndpointReport, LogEntries, ProcessStats};
+    use crate::telemetry::{EndpointReport, HandOvers, LogEntries, ProcessStats};
 
     fn workers() -> Vec<Arc<WorkerMetrics>> {
         let new = |index| Arc::new(WorkerMetrics::new(index, &["no_route"], &["reset"]));
@@ -396,6 +400,7 @@ mod tests {
             access_log_unwritten: 9,
             generation: 3,
             reload_failures: 1,
+            hand_overs: &HandOvers::default(),
         })
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::counter::SharedCounter;
+use super::hand_over::HandOvers;
 use super::worker::WorkerMetrics;
 
 /// The state of one instance at the time of reading.
@@ -21,6 +22,7 @@ pub struct Report<'a> {
     /// Number of the snapshot in force.
     pub generation: u64,
     pub reload_failures: u64,
+    pub hand_overs: &'a HandOvers,
 }
 
 /// One endpoint of a cluster, as the balancer sees it.

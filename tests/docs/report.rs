@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use ringgate::telemetry::worker::Driver;
 use ringgate::telemetry::{
-    EndpointReport, Line, LogEntries, Outcome, ProcessStats, Report, RequestKey, StampCache,
-    WorkerMetrics, prometheus,
+    EndpointReport, HandOvers, Line, LogEntries, Outcome, ProcessStats, Report, RequestKey,
+    StampCache, WorkerMetrics, prometheus,
 };
 
 /// Type and labels by name.
@@ -68,6 +68,7 @@ fn page() -> String {
         access_log_unwritten: 0,
         generation: 1,
         reload_failures: 0,
+        hand_overs: &HandOvers::default(),
     })
 }
 
