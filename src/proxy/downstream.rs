@@ -26,6 +26,19 @@ const LINGER_TIME: Duration = Duration::from_secs(2);
 /// How much is read then. Who sends more than this will see the reset.
 const LINGER_BYTES: usize = 256 * 1024;
 
+/// How long an idle connection may still bring a request once a drain has begun. One that is on
+/// its way by then is answered.
+const IDLE_GRACE: Duration = Duration::from_secs(1);
+
+/// What became of waiting for a request.
+enum Next {
+    Request,
+    /// The client has gone, or has waited for too long.
+    End,
+    /// This side ends the connection, and the client may just be sending.
+    Leave,
+}
+
 /// What happens to the connection after an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum After {
@@ -66,7 +79,13 @@ impl Downstream {
     }
 
     pub(super) async fn serve(mut self) {
-        while self.await_request().await && !self.worker.has_lost(self.listener()) {
+        loop {
+            match self.await_request().await {
+                Next::Request if self.worker.has_lost(self.listener()) => break,
+                Next::Request => {}
+                Next::End => return,
+                Next::Leave => break,
+            }
             let mut scratch = self.worker.take_scratch();
             let after = Exchange::begin(&mut self, &mut scratch).run().await;
             self.worker.return_scratch(scratch);
@@ -74,36 +93,48 @@ impl Downstream {
             match after {
                 After::Keep => {}
                 After::Close => return,
-                After::Linger => return self.linger().await,
+                After::Linger => break,
             }
         }
+        self.linger().await;
     }
 
     /// Waits for the first byte of a request. An idle connection holds no buffer.
-    async fn await_request(&mut self) -> bool {
+    async fn await_request(&mut self) -> Next {
         if !self.input.is_empty() {
-            return true;
+            return Next::Request;
         }
         self.link.deadline.set(self.idle_timeout());
-        let worker = Rc::clone(&self.worker);
-        let may_wait = !self.has_served;
         let link = &self.link;
-        let listener = self.client.listener();
-        let received = link.deadline.limit(|cx| match link.carrier.poll_recv(cx) {
+        let received = link.deadline.limit(|cx| {
+            let received = link.carrier.poll_recv(cx);
             // News of a drain, or of a listener's end, comes by waking every task.
-            Poll::Pending if !may_wait && (worker.is_draining() || worker.has_lost(listener)) => {
-                Poll::Ready(Ok(None))
+            if let (Poll::Pending, Some(grace)) = (&received, self.grace()) {
+                link.deadline.shorten(grace);
             }
-            received => received,
+            received
         });
-        let received = received.await;
-        match received {
+        match received.await {
             Ok(Some(chunk)) => {
                 self.input.push(chunk);
-                true
+                Next::Request
             }
-            Ok(None) | Err(_) => false,
+            Err(_) if self.grace().is_some() => Next::Leave,
+            Ok(None) | Err(_) => Next::End,
         }
+    }
+
+    /// How long this connection may go on lying idle, if it is to be closed. One that was never
+    /// used has the time that a first request has anyway.
+    fn grace(&self) -> Option<Duration> {
+        if !self.has_served {
+            return None;
+        }
+        if self.worker.has_lost(self.listener()) {
+            // No rule could answer what it might bring.
+            return Some(Duration::ZERO);
+        }
+        self.worker.is_draining().then_some(IDLE_GRACE)
     }
 
     /// The first request of a connection must begin as soon as a head must end; later ones may

@@ -248,10 +248,12 @@ impl<'c> Exchange<'c> {
     pub(super) async fn after(&mut self) -> After {
         // Without a connection to keep, the rest of the body need not be waited for.
         let rest_is_read = self.body.is_ended() || self.keep_alive && self.discard_body().await;
-        if !rest_is_read {
-            return After::Linger;
+        if self.keep_alive && rest_is_read {
+            return After::Keep;
         }
-        if self.keep_alive { After::Keep } else { After::Close }
+        // While draining, it is this side that ends what the client may have meant to go on with.
+        let surprising = !rest_is_read || self.downstream.worker.is_draining();
+        if surprising { After::Linger } else { After::Close }
     }
 }
 

@@ -124,6 +124,14 @@ impl Deadline {
         }
     }
 
+    /// Due after `timeout` at the latest.
+    pub fn shorten(&self, timeout: Duration) {
+        let at = self.core.now() + timeout;
+        if self.due.get().is_none_or(|due| due > at) {
+            self.set_at(Some(at));
+        }
+    }
+
     pub fn due(&self) -> Option<Instant> {
         self.due.get()
     }
