@@ -13,6 +13,7 @@ mod compressed;
 mod drain;
 mod forwarding;
 mod framing;
+mod handover;
 mod keep_alive;
 mod limits;
 mod memory;

@@ -4,10 +4,12 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
 use serde_json::Value;
@@ -16,6 +18,7 @@ use tempfile::TempDir;
 use super::client::{Client, Reply};
 use super::metrics::Metrics;
 use super::origin::Origin;
+use super::systemd::Systemd;
 use super::{PATIENCE, eventually};
 
 /// Chooses the driver for the whole suite: `io_uring`, `epoll` or `auto`.
@@ -34,6 +37,7 @@ pub struct GatewayBuilder {
     clusters: String,
     routes: String,
     config: Option<String>,
+    systemd: Option<Systemd>,
 }
 
 impl GatewayBuilder {
@@ -82,6 +86,12 @@ impl GatewayBuilder {
         self
     }
 
+    /// Starts it as a service of this manager.
+    pub fn under(mut self, systemd: &Systemd) -> Self {
+        self.systemd = Some(systemd.clone());
+        self
+    }
+
     fn body(&self) -> String {
         match &self.config {
             Some(config) => config.clone(),
@@ -105,15 +115,31 @@ impl GatewayBuilder {
         let file = dir.path().join("ringgate.toml");
         fs::write(&file, format!("{preamble}{}", self.body())).expect("the file is writable");
         let stderr = File::create(dir.path().join(STDERR)).expect("the file is writable");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ringgate"));
+        let program = dir.path().join(PROGRAM);
+        symlink(env!("CARGO_BIN_EXE_ringgate"), &program).expect("the name is free");
+        let mut command = match &self.systemd {
+            Some(systemd) => systemd.command(&program),
+            None => Command::new(&program),
+        };
         command.args(["serve", "-c"]).arg(&file);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
+        // One group for all processes that follow one another, so that all can be ended.
+        command.process_group(0);
         end_with_parent(&mut command);
+        adopt_orphans();
         let mut process = command.spawn().expect("the program starts");
-        let ready = first_line(&mut process);
-        let mut gateway =
-            Gateway { process, dir, preamble, listeners: Vec::new(), has_exited: false };
-        gateway.listeners = gateway.read_ready(ready);
+        let lines = lines_of(&mut process);
+        let pid = pid_of(&process);
+        let mut gateway = Gateway {
+            process,
+            pid,
+            lines,
+            dir,
+            preamble,
+            listeners: Vec::new(),
+            has_exited: false,
+        };
+        gateway.read_ready();
         gateway
     }
 }
@@ -144,8 +170,14 @@ fn end_with_parent(command: &mut Command) {
     unsafe { command.pre_exec(ask) };
 }
 
-/// The first line that the process prints; `None` if it prints none.
-fn first_line(process: &mut Child) -> Option<String> {
+/// Processes whose parent ends become children of this one, so that their end can be waited for.
+fn adopt_orphans() {
+    // SAFETY: takes no pointers, and concerns only who is told of ends.
+    assert_eq!(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) }, 0);
+}
+
+/// The lines that the process and its successors print.
+fn lines_of(process: &mut Child) -> Receiver<String> {
     let stdout = process.stdout.take().expect("standard output is a pipe");
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
@@ -154,15 +186,25 @@ fn first_line(process: &mut Child) -> Option<String> {
             drop(sender.send(line));
         }
     });
-    receiver.recv_timeout(PATIENCE).ok()
+    receiver
+}
+
+fn pid_of(process: &Child) -> i32 {
+    i32::try_from(process.id()).expect("a PID is positive")
 }
 
 const ACCESS_LOG: &str = "access.log";
 const STDERR: &str = "stderr";
+/// A link to the program under test: what a hand-over starts is what it leads to then.
+const PROGRAM: &str = "ringgate";
 
-/// A running gateway. Dropping it ends the process.
+/// A running gateway, and the processes that follow it. Dropping it ends them all.
 pub struct Gateway {
+    /// The first of the processes; the leader of their group.
     process: Child,
+    /// The one that serves.
+    pid: i32,
+    lines: Receiver<String>,
     dir: TempDir,
     preamble: String,
     /// Names and addresses, in the order of the line `ready`.
@@ -178,14 +220,16 @@ pub enum Reload {
 }
 
 impl Gateway {
-    fn read_ready(&self, line: Option<String>) -> Vec<(String, SocketAddr)> {
-        let line = line.unwrap_or_else(|| panic!("not ready; it says:\n{}", self.stderr()));
+    /// Takes over the addresses of the next line `ready`.
+    fn read_ready(&mut self) {
+        let line = self.lines.recv_timeout(PATIENCE);
+        let line = line.unwrap_or_else(|_| panic!("not ready; it says:\n{}", self.stderr()));
         let pairs = line.strip_prefix("ready ").unwrap_or_else(|| panic!("not ready: {line}"));
         let pair = |pair: &str| {
             let (name, address) = pair.split_once('=').expect("NAME=ADDRESS");
             (name.to_owned(), address.parse().expect("an address with a port"))
         };
-        pairs.split_whitespace().map(pair).collect()
+        self.listeners = pairs.split_whitespace().map(pair).collect();
     }
 
     /// Where the listener of that name accepts; `admin` is the admin server.
@@ -271,10 +315,7 @@ impl Gateway {
 
     /// As [`Gateway::reload`], with another number of workers in `[server]`.
     pub fn reload_with_workers(&self, workers: usize, config: &str) -> Reload {
-        let is_workers = |line: &&str| line.starts_with("workers = ");
-        let line = self.preamble.lines().find(is_workers).expect("the preamble has it");
-        let preamble = self.preamble.replace(line, &format!("workers = {workers}"));
-        self.reload_file(&format!("{preamble}{config}"))
+        self.reload_file(&self.text_with(workers, config))
     }
 
     fn reload_file(&self, text: &str) -> Reload {
@@ -291,23 +332,98 @@ impl Gateway {
         })
     }
 
+    /// Writes the file that the next process will read, with this number of workers.
+    pub fn prepare(&self, workers: usize, config: &str) {
+        fs::write(self.file(), self.text_with(workers, config)).expect("the file is writable");
+    }
+
+    fn text_with(&self, workers: usize, config: &str) -> String {
+        let is_workers = |line: &&str| line.starts_with("workers = ");
+        let line = self.preamble.lines().find(is_workers).expect("the preamble has it");
+        let preamble = self.preamble.replace(line, &format!("workers = {workers}"));
+        format!("{preamble}{config}")
+    }
+
+    /// Has a new process take over, and gives back the PID of the one that is to end.
+    pub fn hand_over(&mut self) -> i32 {
+        self.signal(libc::SIGUSR2);
+        self.await_successor()
+    }
+
+    /// As [`Gateway::hand_over`], once the signal has been sent.
+    pub fn await_successor(&mut self) -> i32 {
+        self.read_ready();
+        let before = self.pid;
+        self.pid = eventually("the PID of the new process", || {
+            let said = self.stderr();
+            let (_, after) = said.rsplit_once("handed over to a new process pid=")?;
+            let pid = after.split_whitespace().next()?.parse().ok()?;
+            (pid != before).then_some(pid)
+        });
+        before
+    }
+
+    /// Puts another program in the place of the one that runs.
+    pub fn replace_program(&self, program: impl AsRef<Path>) {
+        let link = self.dir.path().join(PROGRAM);
+        drop(fs::remove_file(&link));
+        symlink(program, link).expect("the name is free");
+    }
+
+    /// A script in the place of the program. `$RINGGATE` is the program under test, `$DIR` the
+    /// gateway's own folder.
+    pub fn replace_program_by_script(&self, text: &str) {
+        let script = self.dir.path().join("script");
+        let (dir, program) = (self.dir.path().display(), env!("CARGO_BIN_EXE_ringgate"));
+        let text = format!("#!/bin/sh\nDIR={dir}\nRINGGATE={program}\n{text}\n");
+        fs::write(&script, text).expect("the file is writable");
+        fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).expect("it is ours");
+        self.replace_program(script);
+    }
+
+    /// The program under test again.
+    pub fn restore_program(&self) {
+        self.replace_program(env!("CARGO_BIN_EXE_ringgate"));
+    }
+
+    /// A file in the gateway's own folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
     fn file(&self) -> PathBuf {
         self.dir.path().join("ringgate.toml")
     }
 
+    /// The process that serves.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
     pub fn signal(&self, signal: i32) {
-        let pid = i32::try_from(self.process.id()).expect("a PID is positive");
-        // SAFETY: sends a signal to a child that has not been waited for.
-        assert_eq!(unsafe { libc::kill(pid, signal) }, 0, "the process takes signals");
+        // SAFETY: sends a signal to a process of ours that has not been waited for.
+        assert_eq!(unsafe { libc::kill(self.pid, signal) }, 0, "the process takes signals");
     }
 
     /// Waits until the process has ended by itself.
     pub fn wait_for_exit(&mut self) -> ExitStatus {
-        let status = eventually("the end of the process", || {
-            self.process.try_wait().expect("a child can be waited for")
-        });
+        let status = self.wait_for_exit_of(self.pid);
         self.has_exited = true;
         status
+    }
+
+    /// Waits for the end of one that has handed over.
+    pub fn wait_for_exit_of(&mut self, pid: i32) -> ExitStatus {
+        eventually("the end of the process", || {
+            if pid == pid_of(&self.process) {
+                return self.process.try_wait().expect("a child can be waited for");
+            }
+            let mut status = 0;
+            // SAFETY: the pointer is to an integer that is writable for the call. A process whose
+            // parent has not ended yet is no child of this one, and an error.
+            let ended = unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) };
+            (ended == pid).then(|| ExitStatus::from_raw(status))
+        })
     }
 
     /// Asks it to drain, and waits for its end.
@@ -318,7 +434,7 @@ impl Gateway {
 
     /// Resident memory in bytes.
     pub fn rss(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()));
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid));
         let status = status.expect("the process is alive");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
@@ -334,8 +450,12 @@ fn generation_and_failures(metrics: &Metrics) -> (u64, u64) {
 impl Drop for Gateway {
     fn drop(&mut self) {
         if !self.has_exited {
-            drop(self.process.kill());
+            let group = pid_of(&self.process);
+            // SAFETY: takes no pointers. The group exists: one of its processes serves.
+            unsafe { libc::kill(-group, libc::SIGKILL) };
             drop(self.process.wait());
+            // SAFETY: a null pointer asks for no status. Reaps those that followed.
+            while unsafe { libc::waitpid(-group, std::ptr::null_mut(), 0) } > 0 {}
         }
         if thread::panicking() {
             eprintln!("the gateway's standard error:\n{}", self.stderr());

@@ -6,6 +6,7 @@ pub mod gate;
 pub mod gateway;
 pub mod metrics;
 pub mod origin;
+pub mod systemd;
 pub mod wire;
 
 use std::net::{Ipv4Addr, TcpListener};
