@@ -174,13 +174,8 @@ impl Listener {
     /// Takes what is queued now, without waiting. No more than a queue can hold: connections
     /// that come faster than they are taken must not make this go on for ever.
     pub fn accept_queued(&self, mut each: impl FnMut(OwnedFd, SocketAddr)) {
-        for _ in 0..BACKLOG {
-            match accept_now(&self.source) {
-                Ok((fd, peer)) => each(fd, peer),
-                Err(error) if matches!(pause_after(&error), Pause::Next) => {}
-                Err(_) => return,
-            }
-        }
+        // Whatever ended it: there is nobody left whom it could be told.
+        let _ = self.accept_up_to(BACKLOG as usize, &mut each);
     }
 }
 
