@@ -118,6 +118,49 @@ enum Storage {
 }
 
 impl Chunk {
+    /// An empty chunk on a spare buffer, for bytes that are made here instead of received.
+    pub fn empty(buffers: &Rc<Buffers>) -> Self {
+        buffers.filled_spare(buffers.take_spare(), 0)
+    }
+
+    /// Adds as many of `bytes` as there is room for, and says how many those were. Only a chunk
+    /// made by [`Self::empty`] has room.
+    pub fn append(&mut self, bytes: &[u8]) -> usize {
+        let Storage::Spare(storage) = &mut self.storage else { return 0 };
+        let room = &mut storage[self.range.end..];
+        let count = bytes.len().min(room.len());
+        room[..count].copy_from_slice(&bytes[..count]);
+        self.range.end += count;
+        count
+    }
+
+    /// How many more bytes [`Self::append`] would take.
+    pub fn room(&self) -> usize {
+        match &self.storage {
+            Storage::Ring(_) => 0,
+            Storage::Spare(bytes) => bytes.len() - self.range.end,
+        }
+    }
+
+    /// The bytes, to be changed in place.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        match &mut self.storage {
+            Storage::Ring(id) => {
+                let ring = self.buffers.ring.borrow();
+                let start = ring.as_ref().expect("a ring chunk comes from a ring").buffer(*id);
+                // SAFETY: as in `deref`; and since a buffer has one chunk, which is borrowed
+                // mutably here, nobody else sees these bytes.
+                unsafe {
+                    std::slice::from_raw_parts_mut(
+                        start.as_ptr().add(self.range.start),
+                        self.range.len(),
+                    )
+                }
+            }
+            Storage::Spare(bytes) => &mut bytes[self.range.clone()],
+        }
+    }
+
     /// Forgets the first `count` bytes.
     pub fn consume(&mut self, count: usize) {
         self.range.start = (self.range.start + count).min(self.range.end);
@@ -242,6 +285,17 @@ mod tests {
         assert_eq!(buffers.in_use(), 0);
         let again = buffers.take_spare();
         assert_eq!(again.as_ptr(), address);
+    }
+
+    #[test]
+    fn a_chunk_takes_what_it_has_room_for() {
+        let buffers = Buffers::new();
+        let mut chunk = Chunk::empty(&buffers);
+        assert_eq!(chunk.append(b"hello"), 5);
+        chunk.bytes_mut()[0] = b'j';
+        assert_eq!(&chunk[..], b"jello");
+        assert_eq!(chunk.append(&vec![0; BUFFER_BYTES]), BUFFER_BYTES - 5);
+        assert_eq!(chunk.append(b"x"), 0);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use super::buffers::Buffers;
 use super::clock::{Clock, Instant, NANOS_PER_TICK};
 use super::driver::{Driver, Wait};
 use super::remote::Remote;
@@ -88,6 +89,11 @@ impl Core {
     /// The driver in use, in words for the log and the metrics.
     pub fn driver_name(&self) -> &'static str {
         self.driver.borrow().name()
+    }
+
+    /// The worker's receive buffers.
+    pub fn buffers(&self) -> Rc<Buffers> {
+        Rc::clone(self.driver.borrow().buffers())
     }
 
     /// Receive buffers that hold data at this moment.
