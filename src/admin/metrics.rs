@@ -27,6 +27,7 @@ fn text(instance: &dyn Instance) -> String {
         version: env!("CARGO_PKG_VERSION"),
         workers: &instance.workers(),
         endpoints: &instance.endpoints(),
+        certificates: &instance.certificates(),
         process: &process::read(),
         log_entries: instance.log_entries(),
         access_log_unwritten: instance.access_log_unwritten(),

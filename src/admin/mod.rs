@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
 
-use crate::telemetry::{EndpointReport, HandOvers, LogEntries, WorkerMetrics};
+use crate::telemetry::{CertificateReport, EndpointReport, HandOvers, LogEntries, WorkerMetrics};
 
 /// What the pages need to know of the running gateway.
 pub trait Instance: Send + Sync + 'static {
@@ -34,6 +34,8 @@ pub trait Instance: Send + Sync + 'static {
     fn reload_failures(&self) -> u64;
     fn hand_overs(&self) -> &HandOvers;
     fn endpoints(&self) -> Vec<EndpointReport>;
+    /// Each file once.
+    fn certificates(&self) -> Vec<CertificateReport>;
     /// `[telemetry].service`.
     fn service(&self) -> String;
     /// `[telemetry].tags`.

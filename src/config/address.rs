@@ -5,7 +5,6 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use super::unavailable;
 use crate::proxy::settings::{Address, Cidr};
 
 /// `sun_path` in unix(7), less the closing NUL.
@@ -16,6 +15,7 @@ const HOST_NAME_BYTES_MAX: usize = 253;
 const LABEL_BYTES_MAX: usize = 63;
 
 const HTTP_PORT: u16 = 80;
+const HTTPS_PORT: u16 = 443;
 
 /// `IP:PORT` to accept connections on.
 pub(super) fn bind(text: &str) -> Result<SocketAddr, String> {
@@ -114,6 +114,8 @@ pub(super) struct BaseUrl {
     pub(super) authority: String,
     /// Without its trailing slash; empty for the root.
     pub(super) path: String,
+    /// The scheme is `https`.
+    pub(super) is_private: bool,
 }
 
 pub(super) fn base_url(text: &str) -> Result<BaseUrl, String> {
@@ -121,22 +123,25 @@ pub(super) fn base_url(text: &str) -> Result<BaseUrl, String> {
     if text.contains('@') {
         return Err("A URL with a user name. Put the credential into api_key.".to_owned());
     }
-    if text.starts_with("https://") {
-        return Err(format!("{} The only scheme is http://.", unavailable::MESSAGE));
-    }
-    let rest = text
-        .strip_prefix("http://")
-        .ok_or("This is not a URL such as \"http://127.0.0.1:8000/v1\".")?;
+    let (rest, default_port) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+        (Some(rest), _) => (rest, HTTPS_PORT),
+        (None, Some(rest)) => (rest, HTTP_PORT),
+        (None, None) => {
+            return Err("This is not a URL such as \"http://127.0.0.1:8000/v1\".".to_owned());
+        }
+    };
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let (host, port) = host_and_port(authority)?;
-    let port = port.unwrap_or(HTTP_PORT);
-    let authority = authority_of(&host, port);
-    Ok(BaseUrl { address: Address::Tcp { host, port }, authority, path: base_path(path)? })
+    let port = port.unwrap_or(default_port);
+    let authority = authority_of(&host, port, default_port);
+    let is_private = default_port == HTTPS_PORT;
+    let path = base_path(path)?;
+    Ok(BaseUrl { address: Address::Tcp { host, port }, authority, path, is_private })
 }
 
-fn authority_of(host: &str, port: u16) -> String {
+fn authority_of(host: &str, port: u16, default_port: u16) -> String {
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    if port == HTTP_PORT { host } else { format!("{host}:{port}") }
+    if port == default_port { host } else { format!("{host}:{port}") }
 }
 
 fn base_path(path: &str) -> Result<String, String> {
@@ -301,9 +306,17 @@ mod tests {
     }
 
     #[test]
+    fn each_scheme_has_its_own_port() {
+        let url = base_url("https://api.example.com/v1").unwrap();
+        assert_eq!(url.address, tcp("api.example.com", 443));
+        assert_eq!((url.authority.as_str(), url.is_private), ("api.example.com", true));
+        assert_eq!(base_url("https://a:80").unwrap().authority, "a:80");
+        assert_eq!(base_url("http://a:443").unwrap().authority, "a:443");
+    }
+
+    #[test]
     fn a_base_url_with_anything_more_is_refused() {
         for text in [
-            "https://a",
             "ftp://a",
             "a:80",
             "http://",

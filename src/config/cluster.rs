@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::reader::Value;
 use super::section::{Placed, Section};
-use super::{address, name, units};
+use super::{address, name, tls, units};
 use crate::http::proxy_protocol::Version;
 use crate::proxy::settings::{Cluster, ClusterTimeouts, Endpoint};
 
@@ -23,7 +23,8 @@ pub(super) fn cluster(name: &str, section: &mut Section<'_>) -> Cluster {
         section.at().problem(why);
     }
     balance(section);
-    let endpoints = section.sections("endpoint", endpoint);
+    let rules = section.take("tls", tls::upstream);
+    let endpoints = section.sections("endpoint", |section| endpoint(section, rules.as_ref()));
     check_endpoints(section.at(), &endpoints);
     report_twice(&endpoints);
     Cluster {
@@ -51,12 +52,13 @@ pub(super) fn balance(section: &mut Section<'_>) {
     section.take("balance", |value| value.choice(&[("round_robin", ())], &not_yet));
 }
 
-fn endpoint(section: &mut Section<'_>) -> Endpoint {
+fn endpoint(section: &mut Section<'_>, rules: Option<&tls::Rules>) -> Endpoint {
     let what = "\"HOST:PORT\" or \"unix:PATH\"";
+    let address = section
+        .require("address", address::nowhere(), what, |value| value.parse(what, address::endpoint));
     Endpoint {
-        address: section.require("address", address::nowhere(), what, |value| {
-            value.parse(what, address::endpoint)
-        }),
+        tls: rules.and_then(|rules| rules.endpoint(&section.at().child("address"), &address)),
+        address,
         weight: weight(section),
         provider: None,
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::reader::Value;
 use super::section::Section;
-use super::{address, name, units};
+use super::{address, name, tls, units};
 use crate::proxy::settings::{Cidr, Listener, ListenerLimits, ListenerTimeouts};
 
 /// Twice what browsers send at most in practice; HAProxy's and nginx's defaults are near it.
@@ -32,6 +32,8 @@ const CONNECTIONS_MAX: u64 = 10_000_000;
 
 /// A head is one or two packets: what takes longer is an attack or a dead peer.
 const REQUEST_HEAD: Duration = Duration::from_secs(10);
+/// Two round trips and some arithmetic.
+const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
 const REQUEST_BODY: Duration = Duration::from_secs(30);
 /// Longer than the 60 s for which load balancers in front usually keep connections, so that
 /// they close first and never send into a closing one.
@@ -52,6 +54,7 @@ pub(super) fn listener(section: &mut Section<'_>) -> Listener {
         limits: section.section("limits", limits),
         timeouts: section.section("timeouts", timeouts),
         proxy_protocol: section.take("proxy_protocol", Value::boolean).unwrap_or_default(),
+        tls: tls::listener(section),
         trusted_proxies: section.take("trusted_proxies", blocks).unwrap_or_default(),
     };
     check_trust(section.at(), &listener);
@@ -89,6 +92,7 @@ fn count(section: &mut Section<'_>, key: &'static str, most: u64) -> Option<usiz
 fn timeouts(section: &mut Section<'_>) -> ListenerTimeouts {
     let mut timeout = |key, default| section.take(key, units::timeout).unwrap_or(Some(default));
     ListenerTimeouts {
+        tls_handshake: timeout("tls_handshake", TLS_HANDSHAKE),
         request_head: timeout("request_head", REQUEST_HEAD),
         request_body: timeout("request_body", REQUEST_BODY),
         keep_alive: timeout("keep_alive", KEEP_ALIVE),

@@ -23,6 +23,7 @@ mod section;
 mod server;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod unavailable;
 mod units;
 

@@ -2,9 +2,9 @@
 
 use super::cluster::{balance, check_endpoints, timeouts, weight};
 use super::reader::Value;
-use super::section::Section;
-use super::{address, fields, name};
-use crate::proxy::settings::{Cluster, Dialect, Endpoint, Provider, Secret};
+use super::section::{Placed, Section};
+use super::{address, fields, name, tls};
+use crate::proxy::settings::{Address, Cluster, Dialect, Endpoint, EndpointTls, Provider, Secret};
 
 /// A model before its cluster has an index.
 pub(super) struct NamedModel {
@@ -18,7 +18,9 @@ pub(super) fn model(name: &str, section: &mut Section<'_>) -> NamedModel {
         section.at().problem(why);
     }
     balance(section);
-    let endpoints = section.sections("endpoint", endpoint);
+    let rules = section.take("tls", tls::upstream);
+    let endpoints = section.sections("endpoint", |section| endpoint(section, rules.as_ref()));
+    warn_of_unused(section.at(), &endpoints);
     check_endpoints(section.at(), &endpoints);
     NamedModel {
         name: name.to_owned(),
@@ -69,7 +71,14 @@ fn kind(value: &Value<'_>) -> Option<Kind> {
     value.choice(&known, &["gemini", "ollama", "azure"])
 }
 
-fn endpoint(section: &mut Section<'_>) -> Endpoint {
+fn warn_of_unused(at: &Value<'_>, endpoints: &[Placed<'_, Endpoint>]) {
+    let tls = at.child("tls");
+    if tls.is_present() && endpoints.iter().all(|endpoint| endpoint.is.tls.is_none()) {
+        tls.warning("No endpoint of this model has a URL with https://, so nothing follows.");
+    }
+}
+
+fn endpoint(section: &mut Section<'_>, rules: Option<&tls::Rules>) -> Endpoint {
     let stand_in = Kind { dialect: Dialect::OpenAi, base: Base::Anything };
     let kind =
         section.require("provider", stand_in, "who serves the model, such as \"vllm\"", kind);
@@ -82,7 +91,9 @@ fn endpoint(section: &mut Section<'_>) -> Endpoint {
             warn_of_version(&value, &url.path, kind.base);
             Some(url)
         });
+    let at = section.at().child("url");
     Endpoint {
+        tls: if url.is_private { endpoint_tls(&at, rules, &url.address) } else { None },
         address: url.address,
         weight: weight(section),
         provider: Some(Provider {
@@ -98,9 +109,22 @@ fn endpoint(section: &mut Section<'_>) -> Endpoint {
     }
 }
 
+fn endpoint_tls(
+    at: &Value<'_>,
+    rules: Option<&tls::Rules>,
+    address: &Address,
+) -> Option<EndpointTls> {
+    match rules {
+        Some(rules) => rules.endpoint(at, address),
+        // Rules that could not be read have been reported.
+        None => tls::Rules::of_system(at)?.endpoint(at, address),
+    }
+}
+
 fn nowhere() -> address::BaseUrl {
     let address = address::nowhere();
-    address::BaseUrl { address, authority: String::new(), path: String::new() }
+    let (authority, path) = (String::new(), String::new());
+    address::BaseUrl { address, authority, path, is_private: false }
 }
 
 fn warn_of_version(value: &Value<'_>, path: &str, base: Base) {

@@ -4,9 +4,11 @@
 //! returns `None`; its caller goes on with a stand-in. That is sound because settings leave this
 //! module only if no problem was recorded.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
@@ -14,6 +16,7 @@ use super::expand::{Surroundings, expand};
 use super::problem::{Finding, Place, Report};
 use super::unavailable;
 use crate::nearest::nearest;
+use crate::net::tls::Roots;
 
 /// Longer values are cut where they are shown.
 const SHOWN_CHARS_MAX: usize = 60;
@@ -27,12 +30,15 @@ pub(super) struct Source<'a> {
     surroundings: Surroundings<'a>,
     /// In a cell, since every value of the file refers to it.
     report: RefCell<Report>,
+    /// Read when they are first wanted.
+    system_roots: OnceCell<Result<Arc<Roots>, String>>,
 }
 
 impl<'a> Source<'a> {
     pub(super) fn new(file: &str, text: &'a str, surroundings: Surroundings<'a>) -> Self {
         let report = Report { file: file.to_owned(), ..Report::default() };
-        Self { text, surroundings, report: RefCell::new(report) }
+        let report = RefCell::new(report);
+        Self { text, surroundings, report, system_roots: OnceCell::new() }
     }
 
     /// Everything found, in the order of the file.
@@ -186,6 +192,18 @@ impl<'a> Value<'a> {
             return None;
         };
         expand(written, &self.source.surroundings).map_err(|why| self.problem(why)).ok()
+    }
+
+    /// The name of a file. Relative ones begin at the directory of the configuration.
+    pub(super) fn file(&self, expected: &str) -> Option<PathBuf> {
+        Some(self.source.surroundings.directory.join(self.text(expected)?))
+    }
+
+    /// The authorities that this system trusts; reports here if there are none.
+    pub(super) fn system_roots(&self) -> Option<Arc<Roots>> {
+        let read = || Roots::of_system(self.source.surroundings.env).map(Arc::new);
+        let roots = self.source.system_roots.get_or_init(read).clone();
+        roots.map_err(|why| self.problem(why)).ok()
     }
 
     /// A string that `parse` makes sense of; its error is a sentence for the operator.

@@ -6,11 +6,10 @@
 pub(super) const MESSAGE: &str = "Not available in this version of Ringgate.";
 
 /// By kind of section: its path without names and indices.
-const KEYS: [(&str, &[&str]); 15] = [
+const KEYS: [(&str, &[&str]); 14] = [
     ("", &["service", "auth", "limits", "audit", "sanitize", "notify", "store", "redis"]),
     ("server", &["state_dir"]),
-    ("listener", &["tls", "client_ca", "http2"]),
-    ("listener.timeouts", &["tls_handshake"]),
+    ("listener", &["http2"]),
     ("route", &["allow", "deny", "auth", "limit", "redirect"]),
     ("route.path", &["regex"]),
     ("cluster", CLUSTER),
@@ -27,7 +26,7 @@ const KEYS: [(&str, &[&str]); 15] = [
 /// Valid on a model as well: it compiles to a cluster.
 #[rustfmt::skip]
 const CLUSTER: &[&str] = &[
-    "hash_on", "health_check", "outlier", "retry", "tls", "on_disconnect", "limit", "breaker",
+    "hash_on", "health_check", "outlier", "retry", "on_disconnect", "limit", "breaker",
 ];
 
 const ENDPOINT: &[&str] = &["max_in_flight", "http2"];

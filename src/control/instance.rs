@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::admin::Instance;
+use crate::net::tls::Chain;
 use crate::proxy::shared::Shared;
-use crate::telemetry::{EndpointReport, HandOvers, LogEntries, WorkerMetrics};
+use crate::telemetry::{CertificateReport, EndpointReport, HandOvers, LogEntries, WorkerMetrics};
 
 /// What the control thread keeps up to date for whoever asks.
 pub struct Gateway {
@@ -68,6 +69,18 @@ impl Instance for Gateway {
                 None => reports.push(report),
             }
         }
+        reports
+    }
+
+    fn certificates(&self) -> Vec<CertificateReport> {
+        let snapshot = self.shared.snapshot();
+        let report = |chain: &Chain| CertificateReport {
+            file: chain.file.display().to_string(),
+            not_after: chain.validity.not_after,
+        };
+        let mut reports: Vec<_> = snapshot.settings.certificates().map(report).collect();
+        reports.sort();
+        reports.dedup_by(|a, b| a.file == b.file);
         reports
     }
 

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::socket::Socket;
+use super::tls::TlsStream;
 use crate::runtime::buffers::Chunk;
 use crate::runtime::core::Core;
 use crate::runtime::io::Deadline;
@@ -12,12 +13,14 @@ use crate::runtime::io::Deadline;
 /// A connection that carries bytes both ways.
 pub enum Stream {
     Plain(Socket),
+    Tls(Box<TlsStream>),
 }
 
 impl Stream {
     pub fn core(&self) -> &Rc<Core> {
         match self {
             Self::Plain(socket) => socket.core(),
+            Self::Tls(tls) => tls.core(),
         }
     }
 
@@ -26,6 +29,7 @@ impl Stream {
     pub fn poll_recv(&self, cx: &Context<'_>) -> Poll<io::Result<Option<Chunk>>> {
         match self {
             Self::Plain(socket) => socket.poll_recv(cx),
+            Self::Tls(tls) => tls.poll_recv(cx),
         }
     }
 
@@ -33,6 +37,7 @@ impl Stream {
     pub fn poll_recv_later(&self, cx: &Context<'_>) -> Poll<io::Result<Option<Chunk>>> {
         match self {
             Self::Plain(socket) => socket.poll_recv_later(cx),
+            Self::Tls(tls) => tls.poll_recv_later(cx),
         }
     }
 
@@ -41,6 +46,7 @@ impl Stream {
     pub fn is_quiet(&self) -> bool {
         match self {
             Self::Plain(socket) => socket.is_quiet(),
+            Self::Tls(tls) => tls.is_quiet(),
         }
     }
 
@@ -48,6 +54,7 @@ impl Stream {
     pub fn poll_ended(&self, cx: &Context<'_>) -> Poll<()> {
         match self {
             Self::Plain(socket) => socket.poll_ended(cx),
+            Self::Tls(tls) => tls.poll_ended(cx),
         }
     }
 
@@ -55,6 +62,7 @@ impl Stream {
     pub async fn send_bytes(&self, bytes: &[u8], deadline: &Deadline) -> io::Result<()> {
         match self {
             Self::Plain(socket) => socket.send_bytes(bytes, deadline).await,
+            Self::Tls(tls) => tls.send_bytes(bytes, deadline).await,
         }
     }
 
@@ -66,6 +74,7 @@ impl Stream {
     ) -> io::Result<()> {
         match self {
             Self::Plain(socket) => socket.send_all(pieces, deadline).await,
+            Self::Tls(tls) => tls.send_all(pieces, deadline).await,
         }
     }
 
@@ -73,6 +82,7 @@ impl Stream {
     pub fn finish_sending(&self) {
         match self {
             Self::Plain(socket) => socket.finish_sending(),
+            Self::Tls(tls) => tls.finish_sending(),
         }
     }
 
@@ -81,6 +91,7 @@ impl Stream {
     pub fn reset_on_close(&self) {
         match self {
             Self::Plain(socket) => socket.reset_on_close(),
+            Self::Tls(tls) => tls.reset_on_close(),
         }
     }
 }

@@ -16,6 +16,8 @@ use crate::http::proxy_protocol::{Ends, Version};
 use crate::http::refusal::Refusal;
 use crate::net::socket::{Peer, Socket};
 use crate::net::stream::Stream;
+use crate::net::tls::{self, HandshakeFault};
+use crate::runtime::io::Deadline;
 use crate::telemetry::record::Outcome;
 
 /// Attempts of one exchange, the first one included.
@@ -169,13 +171,13 @@ impl Exchange<'_> {
         let began = worker.core.now();
         self.set_deadline(cluster.timeouts.connect);
         worker.metrics.upstream_connects.inc();
-        let connected = self.connect_to(&peer, cluster.proxy_protocol).await;
+        let connected = self.open(endpoint, &peer, cluster.proxy_protocol).await;
         let took = worker.core.precise_now().nanos_since(began);
         match connected {
-            Ok(socket) => {
+            Ok(stream) => {
                 self.record.connect_ns = Some(took);
                 endpoint.series.connect.record(took);
-                Ok(Stream::Plain(socket))
+                Ok(stream)
             }
             Err(error) => {
                 worker.metrics.upstream_connect_failures.inc();
@@ -192,8 +194,14 @@ impl Exchange<'_> {
         }
     }
 
-    /// Connects within the deadline, and says whose connection it is if the endpoint wants to know.
-    async fn connect_to(&self, peer: &Peer, announce: Option<Version>) -> io::Result<Socket> {
+    /// Connects within the deadline, says whose connection it is if the endpoint wants to know,
+    /// and makes it private if the endpoint wants that.
+    async fn open(
+        &self,
+        endpoint: &EndpointView,
+        peer: &Peer,
+        announce: Option<Version>,
+    ) -> io::Result<Stream> {
         let deadline = &self.downstream.link.deadline;
         let socket = Socket::connect(&self.downstream.worker.core, peer, deadline).await?;
         if let Some(version) = announce {
@@ -203,7 +211,7 @@ impl Exchange<'_> {
             version.write(&Ends { source, destination }, &mut header);
             socket.send_bytes(&header, deadline).await?;
         }
-        Ok(socket)
+        make_private(socket, endpoint, deadline).await
     }
 
     /// Sends the head in `scratch.out`, and behind it what is at hand of the body.
@@ -238,5 +246,26 @@ impl Exchange<'_> {
         record.bytes_in += decoded.consumed as u64;
         downstream.input.consume(decoded.consumed);
         sent.map(drop).map_err(|error| upstream_send_error(&error))
+    }
+}
+
+/// Makes a new connection private where the endpoint wants that, within the deadline.
+async fn make_private(
+    socket: Socket,
+    endpoint: &EndpointView,
+    deadline: &Deadline,
+) -> io::Result<Stream> {
+    let Some((client, settings)) = &endpoint.tls else { return Ok(Stream::Plain(socket)) };
+    let now = socket.core().now();
+    // Its state is not worth a place in every connection's task.
+    match Box::pin(tls::connect(socket, client, &settings.server_name, deadline)).await {
+        Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
+        Err(failure) => {
+            endpoint.complain(now, &failure);
+            let is_late = failure.fault == HandshakeFault::TimedOut;
+            let kind =
+                if is_late { io::ErrorKind::TimedOut } else { io::ErrorKind::ConnectionAborted };
+            Err(kind.into())
+        }
     }
 }

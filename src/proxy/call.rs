@@ -12,7 +12,10 @@ use super::carrier::Carrier;
 use super::downstream::Downstream;
 use super::error::{CallError, ExchangeError};
 use super::exchange::Exchange;
-use super::forward::{copy_fields, is_forwarding, replaces, write_field, write_number, write_set};
+use super::forward::{
+    copy_fields, is_client_certificate, is_forwarding, replaces, write_field, write_number,
+    write_set,
+};
 use super::settings::{self, ClusterTimeouts, HeaderEdits, Provider};
 use super::upload::upstream_send_error;
 use super::view::EndpointView;
@@ -304,7 +307,9 @@ fn is_ours_to_say(name: FieldName) -> bool {
 fn tells_of_the_client(known: FieldName, name: &[u8]) -> bool {
     const NAMES: [&[u8]; 3] = [b"x-client-ip", b"true-client-ip", b"cf-connecting-ip"];
     known == FieldName::Other
-        && (is_forwarding(known, name) || NAMES.iter().any(|n| n.eq_ignore_ascii_case(name)))
+        && (is_forwarding(known, name)
+            || is_client_certificate(known, name)
+            || NAMES.iter().any(|n| n.eq_ignore_ascii_case(name)))
 }
 
 /// Whether the provider's own settings replace this field.

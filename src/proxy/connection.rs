@@ -10,11 +10,17 @@ use super::worker::{ListenerState, Ticket, Worker};
 use crate::http::proxy_protocol::Ends;
 use crate::net::socket::Socket;
 use crate::net::stream::Stream;
+use crate::net::tls::{self, ClientCertificate, HandshakeFault, ServerTls, TlsStream};
+use crate::runtime::io::Deadline;
 
 /// The client, as all exchanges on its connection see it. Dropped when the connection ends.
 pub(super) struct Client {
     /// The other end of the connection: the socket's, or whom a PROXY protocol header names.
     pub(super) peer: SocketAddr,
+    /// It came over TLS.
+    pub(super) is_private: bool,
+    /// There if and only if the listener demands one.
+    pub(super) certificate: Option<Rc<ClientCertificate>>,
     pub(super) worker: Rc<Worker>,
     /// Known where somebody asks for it: most connections do without.
     ends: Option<Box<KnownEnds>>,
@@ -30,7 +36,14 @@ struct KnownEnds {
 
 impl Client {
     pub(super) fn new(worker: &Rc<Worker>, peer: SocketAddr, ticket: Ticket) -> Self {
-        Self { peer, worker: Rc::clone(worker), ends: None, ticket }
+        Self {
+            peer,
+            is_private: false,
+            certificate: None,
+            worker: Rc::clone(worker),
+            ends: None,
+            ticket,
+        }
     }
 
     /// Is from now on the client that a trusted proxy announced.
@@ -77,5 +90,46 @@ pub(super) async fn serve(socket: Socket, mut client: Client) {
     if client.worker.view().snapshot.announces_clients {
         client.note_destination(&socket);
     }
-    Downstream::new(Stream::Plain(socket), Rc::new(client)).serve().await;
+    let Some(stream) = open(socket, &mut client).await else { return };
+    Downstream::new(stream, Rc::new(client)).serve().await;
+}
+
+/// The connection as the listener wants it; `None` if its handshake fails.
+async fn open(socket: Socket, client: &mut Client) -> Option<Stream> {
+    let view = client.worker.view();
+    let (index, _) = view.listener(client.listener())?;
+    let Some(server) = view.listener_tls(index) else { return Some(Stream::Plain(socket)) };
+    // Its state is not worth a place in every plain connection's task.
+    Some(Stream::Tls(Box::new(Box::pin(accept_tls(socket, server, client)).await?)))
+}
+
+/// Makes the connection private and learns who the client is; `None` if that fails.
+async fn accept_tls(socket: Socket, server: &ServerTls, client: &mut Client) -> Option<TlsStream> {
+    let worker = Rc::clone(&client.worker);
+    let deadline = Deadline::new(&worker.core);
+    let view = worker.view();
+    let timeout = view.listener(client.listener()).and_then(|(_, l)| l.timeouts.tls_handshake);
+    deadline.set(timeout);
+    let name = &client.listener().name;
+    let handshakes = worker.metrics.handshake_series(name, HandshakeFault::LABELS);
+    match tls::accept(socket, server, &deadline).await {
+        Ok(stream) => {
+            let negotiated = stream.negotiated();
+            handshakes.count(negotiated.version, negotiated.resumed);
+            client.is_private = true;
+            client.certificate = negotiated.client.clone();
+            Some(stream)
+        }
+        Err(failure) => {
+            handshakes.failures.inc(failure.fault as usize);
+            tracing::debug!(
+                listener = client.listener().name,
+                peer = %client.peer,
+                reason = failure.fault.label(),
+                %failure,
+                "a TLS handshake failed"
+            );
+            None
+        }
+    }
 }

@@ -191,10 +191,11 @@ impl<'c> Exchange<'c> {
             path: rest,
             new_prefix,
             framing: Framing::of_request(request.body),
+            certificate: self.downstream.client.certificate.as_deref(),
             client: ClientFields {
                 client: &self.client,
                 authority: request.authority.of(head),
-                scheme: "http",
+                scheme: if self.downstream.client.is_private { "https" } else { "http" },
                 bytes: head,
                 fields: &request.fields,
             },

@@ -6,6 +6,7 @@ use crate::http::field_name::FieldName;
 use crate::http::fields::Field;
 use crate::http::h1::{BodyEncoder, RequestHead, ResponseHead};
 use crate::http::message::{BodyLength, Version};
+use crate::net::tls::ClientCertificate;
 
 /// How a body is framed on the connection that a head goes out on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +76,7 @@ pub(super) struct ClusterRequest<'a> {
     pub(super) new_prefix: &'a str,
     pub(super) framing: Framing,
     pub(super) client: ClientFields<'a>,
+    pub(super) certificate: Option<&'a ClientCertificate>,
     pub(super) edits: &'a HeaderEdits,
     /// The client waits for 100 (Continue) from the endpoint.
     pub(super) expect: bool,
@@ -110,7 +112,10 @@ impl ClusterRequest<'_> {
             FieldName::XForwardedPort
             | FieldName::XForwardedPrefix
             | FieldName::XForwardedServer => trusted,
-            known => trusted || !is_forwarding(known, field.name.of(bytes)),
+            known => {
+                let name = field.name.of(bytes);
+                (trusted || !is_forwarding(known, name)) && !is_client_certificate(known, name)
+            }
         });
         self.framing.write(out);
         if self.expect {
@@ -120,10 +125,35 @@ impl ClusterRequest<'_> {
             out.extend_from_slice(b"te: trailers\r\n");
         }
         self.client.write(self.edits, out);
+        self.write_certificate(out);
         out.extend_from_slice(b"via: 1.1 ringgate\r\n");
         write_set(out, self.edits);
         out.extend_from_slice(b"\r\n");
     }
+
+    /// Who the client is by a verified certificate. Nobody but Ringgate says this.
+    fn write_certificate(&self, out: &mut Vec<u8>) {
+        let Some(ClientCertificate { subject, fingerprint }) = self.certificate else { return };
+        for (name, value) in [(CERT_SUBJECT, subject), (CERT_FINGERPRINT, fingerprint)] {
+            if !replaces(self.edits, name.as_bytes()) {
+                write_field(out, name, value.as_bytes());
+            }
+        }
+    }
+}
+
+/// What endpoints are told of a verified client certificate.
+const CERT_SUBJECT: &str = "x-client-cert-subject";
+const CERT_FINGERPRINT: &str = "x-client-cert-fingerprint";
+
+/// Whether it is one of the fields that endpoints believe about a client's certificate. Many
+/// servers read `_` as `-`, so that counts as the same.
+pub(super) fn is_client_certificate(known: FieldName, name: &[u8]) -> bool {
+    let is = |field: &str| {
+        let alike = |(a, b): (&u8, u8)| a.to_ascii_lowercase() == b || (*a == b'_' && b == b'-');
+        name.len() == field.len() && name.iter().zip(field.bytes()).all(alike)
+    };
+    known == FieldName::Other && (is(CERT_SUBJECT) || is(CERT_FINGERPRINT))
 }
 
 /// A response head for the client.

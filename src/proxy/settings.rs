@@ -8,7 +8,10 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustls::pki_types::ServerName;
+
 use crate::http::proxy_protocol::Version;
+use crate::net::tls::{Chain, ListenerTls, UpstreamTls};
 
 /// Everything a configuration file says.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +28,17 @@ pub struct Settings {
     /// `None` switches the access log off.
     pub access_log: Option<AccessLog>,
     pub telemetry: Telemetry,
+}
+
+impl Settings {
+    /// Every certificate that is shown to others.
+    pub fn certificates(&self) -> impl Iterator<Item = &Chain> {
+        let listeners = self.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+        let shown = listeners.flat_map(|tls| &tls.identities);
+        let endpoints = self.clusters.iter().flat_map(|cluster| &cluster.endpoints);
+        let ours = endpoints.filter_map(|endpoint| endpoint.tls.as_ref()?.rules.identity.as_ref());
+        shown.chain(ours).map(|identity| &identity.chain)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -61,6 +75,8 @@ pub struct Listener {
     pub bind: SocketAddr,
     pub limits: ListenerLimits,
     pub timeouts: ListenerTimeouts,
+    /// `None`: plain.
+    pub tls: Option<ListenerTls>,
     /// Connections begin with a PROXY protocol header, which only trusted proxies may send.
     pub proxy_protocol: bool,
     /// Peers whose word about the client is believed: X-Forwarded-*, Forwarded, X-Real-IP and
@@ -85,6 +101,8 @@ pub struct ListenerLimits {
 /// `None` is no limit (`"0s"` in the file).
 #[derive(Debug, Clone, PartialEq)]
 pub struct ListenerTimeouts {
+    /// From the connection to the end of its TLS handshake.
+    pub tls_handshake: Option<Duration>,
     /// From the first byte of a head to its last.
     pub request_head: Option<Duration>,
     /// Between two pieces of a request body.
@@ -226,8 +244,18 @@ pub struct Endpoint {
     pub address: Address,
     /// 0 is drained.
     pub weight: u32,
+    /// `None`: plain.
+    pub tls: Option<EndpointTls>,
     /// Set for an endpoint of a model.
     pub provider: Option<Provider>,
+}
+
+/// How an endpoint is spoken to privately.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EndpointTls {
+    pub rules: UpstreamTls,
+    /// Whom its certificate must be for, and what it is asked for (SNI).
+    pub server_name: ServerName<'static>,
 }
 
 /// Where an endpoint is reached.

@@ -3,20 +3,21 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::settings::Address;
 use super::snapshot::Snapshot;
 use crate::net::socket::Peer;
+use crate::net::tls::{ClientTls, TicketKeys, UpstreamTls};
 
 /// The instance: one for all workers of a process.
 pub struct Shared {
     snapshot: ArcSwap<Snapshot>,
     /// The snapshot's generation, where a worker can look without touching a shared count.
     generation: AtomicU64,
-    endpoints: Endpoints,
+    states: States,
     /// Bytes of request bodies held at this moment.
     buffered: AtomicU64,
     /// Connections by worker: who has fewest gets the next.
@@ -28,7 +29,23 @@ pub struct Shared {
     nonce: u64,
 }
 
-pub(super) type Endpoints = Mutex<HashMap<EndpointKey, Arc<EndpointState>>>;
+/// What snapshots are compiled with and what outlives them.
+pub(super) struct States {
+    endpoints: Mutex<HashMap<EndpointKey, Arc<EndpointState>>>,
+    /// Those that a snapshot holds. They remember sessions, and pooled connections are theirs.
+    clients_tls: Mutex<Vec<(UpstreamTls, Weak<ClientTls>)>>,
+    ticket_keys: Arc<TicketKeys>,
+}
+
+impl Default for States {
+    fn default() -> Self {
+        Self {
+            endpoints: Mutex::default(),
+            clients_tls: Mutex::default(),
+            ticket_keys: TicketKeys::generate(),
+        }
+    }
+}
 
 /// An endpoint keeps its state for as long as its cluster and address stay the same.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -111,12 +128,12 @@ impl EndpointState {
 impl Shared {
     /// `first` makes the first snapshot, with the endpoint states it asks for.
     pub fn new(workers: usize, nonce: u64, first: impl FnOnce(&Registry<'_>) -> Snapshot) -> Self {
-        let endpoints = Endpoints::default();
-        let snapshot = first(&Registry(&endpoints));
+        let states = States::default();
+        let snapshot = first(&Registry(&states));
         Self {
             generation: AtomicU64::new(snapshot.generation),
             snapshot: ArcSwap::from_pointee(snapshot),
-            endpoints,
+            states,
             buffered: AtomicU64::new(0),
             loads: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
             accepting: (0..workers).map(|_| AtomicBool::new(false)).collect(),
@@ -135,7 +152,7 @@ impl Shared {
 
     /// Makes the next snapshot with the endpoint states that there are. Nobody sees it yet.
     pub fn prepare(&self, next: impl FnOnce(&Registry<'_>) -> Snapshot) -> Snapshot {
-        next(&Registry(&self.endpoints))
+        next(&Registry(&self.states))
     }
 
     /// Puts a snapshot in force: every exchange that begins from now on sees it.
@@ -148,8 +165,13 @@ impl Shared {
 
     /// Endpoints that neither a snapshot nor an exchange holds any more.
     fn forget_unused_endpoints(&self) {
-        let mut endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut endpoints = self.states.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
         endpoints.retain(|_, state| Arc::strong_count(state) > 1);
+    }
+
+    /// What session tickets are sealed with, in this process and the next.
+    pub fn ticket_keys(&self) -> &Arc<TicketKeys> {
+        &self.states.ticket_keys
     }
 
     /// Takes `bytes` from what all held bodies together may have, which is `limit`.
@@ -216,21 +238,37 @@ impl Shared {
     }
 }
 
-/// Finds or makes endpoint states while a snapshot is built.
-pub struct Registry<'a>(&'a Endpoints);
+/// Finds or makes what outlives a snapshot while one is built.
+pub struct Registry<'a>(&'a States);
 
 impl Registry<'_> {
     #[cfg(test)]
-    pub(super) fn for_tests(endpoints: &Endpoints) -> Registry<'_> {
-        Registry(endpoints)
+    pub(super) fn for_tests(states: &States) -> Registry<'_> {
+        Registry(states)
     }
 
     pub(super) fn endpoint(&self, cluster: &str, address: &Address) -> Arc<EndpointState> {
         let key = EndpointKey { cluster: cluster.to_owned(), address: address.clone() };
-        let mut endpoints = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut endpoints = self.0.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
         let state =
             endpoints.entry(key).or_insert_with_key(|key| Arc::new(EndpointState::new(key)));
         Arc::clone(state)
+    }
+
+    pub(super) fn ticket_keys(&self) -> &Arc<TicketKeys> {
+        &self.0.ticket_keys
+    }
+
+    /// The same for the same rules, for as long as a snapshot holds it.
+    pub(super) fn client_tls(&self, rules: &UpstreamTls) -> Arc<ClientTls> {
+        let mut clients = self.0.clients_tls.lock().unwrap_or_else(PoisonError::into_inner);
+        clients.retain(|(_, client)| client.strong_count() > 0);
+        let known = clients.iter().find(|(known, _)| known == rules);
+        known.and_then(|(_, client)| client.upgrade()).unwrap_or_else(|| {
+            let client = Arc::new(ClientTls::new(rules));
+            clients.push((rules.clone(), Arc::downgrade(&client)));
+            client
+        })
     }
 }
 
@@ -282,20 +320,20 @@ mod tests {
     fn an_endpoint_keeps_its_state_across_snapshots_and_is_forgotten_when_unused() {
         let shared = shared();
         let address = Address::Tcp { host: "10.0.0.1".into(), port: 80 };
-        let before = Registry(&shared.endpoints).endpoint("docs", &address);
+        let before = Registry(&shared.states).endpoint("docs", &address);
         shared.publish(Snapshot::empty());
-        let after = Registry(&shared.endpoints).endpoint("docs", &address);
+        let after = Registry(&shared.states).endpoint("docs", &address);
         assert!(Arc::ptr_eq(&before, &after));
         drop((before, after));
         shared.publish(Snapshot::empty());
-        assert!(shared.endpoints.lock().unwrap().is_empty());
+        assert!(shared.states.endpoints.lock().unwrap().is_empty());
     }
 
     #[test]
     fn addresses_take_turns() {
         let shared = shared();
         let address = Address::Tcp { host: "a.example".into(), port: 80 };
-        let endpoint = Registry(&shared.endpoints).endpoint("docs", &address);
+        let endpoint = Registry(&shared.states).endpoint("docs", &address);
         assert_eq!(endpoint.name_to_resolve(), Some(("a.example", 80)));
         assert_eq!(endpoint.next_peer(), None);
         let peers: Vec<Peer> =

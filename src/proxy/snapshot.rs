@@ -7,12 +7,15 @@ use std::time::Duration;
 use super::route::RouteTable;
 use super::settings::{self, Settings};
 use super::shared::{EndpointState, Registry};
+use crate::net::tls::{ClientTls, ServerTls};
 
 /// One generation of the configuration, compiled for the request path.
 pub struct Snapshot {
     pub generation: u64,
     pub settings: Settings,
     pub(super) routes: RouteTable,
+    /// What handshakes are made with, for each listener that has any.
+    pub(super) listeners_tls: Vec<Option<ServerTls>>,
     pub(super) clusters: Vec<Cluster>,
     /// Some cluster's endpoints are told of clients by the PROXY protocol.
     pub(super) announces_clients: bool,
@@ -33,13 +36,18 @@ pub(super) struct Cluster {
     pub(super) name: Arc<str>,
     pub(super) settings: settings::Cluster,
     pub(super) endpoints: Vec<Arc<EndpointState>>,
+    /// What handshakes are made with, for each endpoint that wants one.
+    pub(super) endpoints_tls: Vec<Option<Arc<ClientTls>>>,
 }
 
 impl Cluster {
     fn compile(settings: &settings::Cluster, registry: &Registry<'_>) -> Self {
         let endpoint = |e: &settings::Endpoint| registry.endpoint(&settings.name, &e.address);
+        let tls =
+            |e: &settings::Endpoint| e.tls.as_ref().map(|tls| registry.client_tls(&tls.rules));
         Self {
             name: Arc::from(settings.name.as_str()),
+            endpoints_tls: settings.endpoints.iter().map(tls).collect(),
             endpoints: settings.endpoints.iter().map(endpoint).collect(),
             settings: settings.clone(),
         }
@@ -64,6 +72,7 @@ impl Snapshot {
         Self {
             generation,
             routes: RouteTable::compile(&settings),
+            listeners_tls: settings.listeners.iter().map(|l| server_tls(l, registry)).collect(),
             clusters: settings.clusters.iter().map(|c| Cluster::compile(c, registry)).collect(),
             announces_clients: settings.clusters.iter().any(|c| c.proxy_protocol.is_some()),
             models,
@@ -86,12 +95,17 @@ impl Snapshot {
     /// One listener and nothing else, for tests.
     #[cfg(test)]
     pub(super) fn empty() -> Self {
-        let endpoints = super::shared::Endpoints::default();
+        let states = super::shared::States::default();
         let file = "[[listener]]\nname = 'a'\nbind = '127.0.0.1:0'\n";
         let settings = crate::config::from_str("test.toml", file, &|_| None);
         let settings = settings.expect("one listener is enough").settings;
-        Self::compile(1, settings, "none", 0, &Registry::for_tests(&endpoints))
+        Self::compile(1, settings, "none", 0, &Registry::for_tests(&states))
     }
+}
+
+fn server_tls(listener: &settings::Listener, registry: &Registry<'_>) -> Option<ServerTls> {
+    let tls = listener.tls.as_ref()?;
+    Some(ServerTls::new(tls, registry.ticket_keys(), false))
 }
 
 /// The admin server answers from memory; when it does not, the control thread is stuck.
@@ -103,6 +117,7 @@ fn ops_cluster(name: &str) -> settings::Cluster {
         endpoints: vec![settings::Endpoint {
             address: settings::Address::Abstract(name.into()),
             weight: 1,
+            tls: None,
             provider: None,
         }],
         timeouts: settings::ClusterTimeouts {

@@ -1,17 +1,20 @@
 //! One worker's side of a snapshot: the rules, with the worker's own pools, turns and series.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::pool::Pool;
-use super::settings::{self, Provider};
+use super::settings::{self, EndpointTls, Provider};
 use super::shared::EndpointState;
 use super::snapshot::{Cluster, Snapshot};
 use super::worker::ListenerState;
 use crate::http::proxy_protocol::Version;
+use crate::net::tls::{ClientTls, HandshakeFailure, ServerTls};
 use crate::policy::balance::RoundRobin;
+use crate::runtime::clock::Instant;
 use crate::telemetry::record::Outcome;
 use crate::telemetry::worker::{
     AiSeries, RequestKey, RequestSeries, UpstreamSeries, WorkerMetrics,
@@ -42,23 +45,50 @@ pub(super) struct EndpointView {
     pub(super) pool: Rc<Pool>,
     pub(super) series: Arc<UpstreamSeries>,
     pub(super) provider: Option<Provider>,
+    /// How its connections are made private, if they are.
+    pub(super) tls: Option<(Arc<ClientTls>, EndpointTls)>,
     weight: u32,
+    /// When the log was last told that its handshakes fail.
+    complained: Cell<Option<Instant>>,
 }
+
+/// The log is told of failing handshakes that often for each endpoint and worker.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The idle connections of a worker: they outlive views as long as their endpoint does.
 #[derive(Default)]
 pub(super) struct Pools {
-    pools: Vec<(Arc<EndpointState>, Rc<Pool>)>,
+    pools: Vec<KnownPool>,
+}
+
+/// Connections are told apart by where they go and by how they were made private.
+struct KnownPool {
+    state: Arc<EndpointState>,
+    tls: Option<(Arc<ClientTls>, EndpointTls)>,
+    pool: Rc<Pool>,
 }
 
 impl Pools {
-    fn find(&self, state: &Arc<EndpointState>) -> Rc<Pool> {
-        let known = self.pools.iter().find(|(known, _)| Arc::ptr_eq(known, state));
-        known.map(|(_, pool)| Rc::clone(pool)).unwrap_or_default()
+    fn find(
+        &self,
+        state: &Arc<EndpointState>,
+        tls: Option<&(Arc<ClientTls>, EndpointTls)>,
+    ) -> Rc<Pool> {
+        let has_same_tls = |known: &KnownPool| match (&known.tls, tls) {
+            (None, None) => true,
+            (Some((known, known_settings)), Some((tls, settings))) => {
+                Arc::ptr_eq(known, tls) && known_settings.server_name == settings.server_name
+            }
+            _ => false,
+        };
+        let mut same = self.pools.iter().filter(|known| Arc::ptr_eq(&known.state, state));
+        same.find(|known| has_same_tls(known))
+            .map(|known| Rc::clone(&known.pool))
+            .unwrap_or_default()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Rc<Pool>> {
-        self.pools.iter().map(|(_, pool)| pool)
+        self.pools.iter().map(|known| &known.pool)
     }
 }
 
@@ -71,7 +101,7 @@ impl View {
         let models = snapshot.model_names.iter().map(|name| metrics.ai_series(name)).collect();
         let routes = snapshot.route_labels.len();
         let in_use = clusters.iter().chain([&ops]).flat_map(|cluster| &cluster.endpoints);
-        pools.pools = in_use.map(|e| (Arc::clone(&e.state), Rc::clone(&e.pool))).collect();
+        pools.pools = in_use.map(EndpointView::known_pool).collect();
         Self {
             clusters,
             ops,
@@ -86,6 +116,11 @@ impl View {
         let listeners = self.snapshot.settings.listeners.iter().enumerate();
         let mut same = listeners.filter(|(_, listener)| state.is_of(listener));
         same.next()
+    }
+
+    /// What handshakes on a listener are made with, if it has any.
+    pub(super) fn listener_tls(&self, index: usize) -> Option<&ServerTls> {
+        self.snapshot.listeners_tls.get(index)?.as_ref()
     }
 
     /// Whether an exchange that ended so is written to the access log.
@@ -161,11 +196,17 @@ impl ClusterView {
     fn new(cluster: &Cluster, pools: &Pools, metrics: &WorkerMetrics) -> Self {
         let pairs = cluster.endpoints.iter().zip(&cluster.settings.endpoints);
         let endpoints: Vec<_> = pairs
-            .map(|(state, settings)| EndpointView {
-                pool: pools.find(state),
+            .zip(&cluster.endpoints_tls)
+            .map(|((state, settings), tls)| {
+                (state, settings, tls.clone().zip(settings.tls.clone()))
+            })
+            .map(|(state, settings, tls)| EndpointView {
+                pool: pools.find(state, tls.as_ref()),
+                tls,
                 series: metrics.upstream_series(&cluster.name, &state.label),
                 provider: settings.provider.clone(),
                 weight: settings.weight,
+                complained: Cell::new(None),
                 state: Arc::clone(state),
             })
             .collect();
@@ -200,6 +241,26 @@ impl ClusterView {
 }
 
 impl EndpointView {
+    fn known_pool(&self) -> KnownPool {
+        let (state, tls, pool) = (Arc::clone(&self.state), self.tls.clone(), Rc::clone(&self.pool));
+        KnownPool { state, tls, pool }
+    }
+
+    /// Tells the log why a handshake failed, now and then: every request may bring the same news.
+    pub(super) fn complain(&self, now: Instant, failure: &HandshakeFailure) {
+        if self.complained.get().is_some_and(|last| now < last + COMPLAINT_INTERVAL) {
+            return;
+        }
+        self.complained.set(Some(now));
+        tracing::warn!(
+            cluster = &*self.state.cluster,
+            endpoint = &*self.state.label,
+            reason = failure.fault.label(),
+            %failure,
+            "the TLS handshake with an endpoint failed"
+        );
+    }
+
     /// Counts an exchange as in flight on this endpoint until the permit is dropped.
     pub(super) fn begin(&self) -> InFlight {
         self.state.in_flight.fetch_add(1, Ordering::Relaxed);

@@ -23,6 +23,8 @@ pub use hand_over::{HandOverOutcome, HandOvers};
 pub use histogram::{Buckets, Histogram};
 pub use log_queue::LogSink;
 pub use record::Outcome;
-pub use report::{EndpointReport, LogEntries, ProcessStats, Report};
+pub use report::{CertificateReport, EndpointReport, LogEntries, ProcessStats, Report};
 pub use stamp::StampCache;
-pub use worker::{AiSeries, RequestKey, RequestSeries, UpstreamSeries, WorkerMetrics};
+pub use worker::{
+    AiSeries, HandshakeSeries, RequestKey, RequestSeries, UpstreamSeries, WorkerMetrics,
+};

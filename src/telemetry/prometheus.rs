@@ -10,7 +10,7 @@ use super::histogram::{
     Buckets, CONNECT, FIRST_BYTE, Histogram, HistogramTotal, OVERHEAD, REQUEST_DURATION,
 };
 use super::report::Report;
-use super::worker::{RequestKey, UpstreamSeries, WorkerMetrics};
+use super::worker::{HandshakeSeries, RequestKey, TLS_VERSIONS, UpstreamSeries, WorkerMetrics};
 
 /// What a page of [`render`] is sent as.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -22,6 +22,8 @@ pub fn render(report: &Report<'_>) -> String {
     requests.write_under_known_names(&mut page, report.service);
     requests.write(&mut page);
     write_connections(&mut page, report.workers);
+    write_handshakes(&mut page, report.workers);
+    write_certificates(&mut page, report);
     write_traffic(&mut page, report.workers);
     write_upstreams(&mut page, report.workers);
     write_endpoint_series(&mut page, report.workers);
@@ -138,6 +140,40 @@ fn write_connections(page: &mut Exposition<'_>, workers: Workers<'_>) {
     let help = "Client connections being served.";
     page.gauge("http_connections_active", help).series(&[], active);
     page.gauge("active_connections", help).series(&[], active);
+}
+
+fn write_handshakes(page: &mut Exposition<'_>, workers: Workers<'_>) {
+    let series: Vec<_> = workers.iter().flat_map(|worker| worker.all_handshake_series()).collect();
+    let mut done = BTreeMap::new();
+    let mut failed = BTreeMap::new();
+    for HandshakeSeries { listener, done: by_version, failures } in series.iter().map(|s| &**s) {
+        for (version, by_resumed) in TLS_VERSIONS.into_iter().zip(by_version) {
+            for (resumed, count) in ["false", "true"].into_iter().zip(by_resumed) {
+                *done.entry((&**listener, version, resumed)).or_insert(0) += count.get();
+            }
+        }
+        for (reason, count) in failures.iter() {
+            *failed.entry((&**listener, reason)).or_insert(0) += count;
+        }
+    }
+    let mut family = page.counter("ringgate_tls_handshakes_total", "TLS handshakes done.");
+    for ((listener, version, resumed), count) in done {
+        let labels = [("listener", listener), ("version", version), ("resumed", resumed)];
+        family.series(&labels, count);
+    }
+    let help = "TLS handshakes that came to nothing.";
+    let mut family = page.counter("ringgate_tls_handshake_failures_total", help);
+    for ((listener, reason), count) in failed {
+        family.series(&[("listener", listener), ("reason", reason)], count);
+    }
+}
+
+fn write_certificates(page: &mut Exposition<'_>, report: &Report<'_>) {
+    let help = "When a certificate expires, since 1970.";
+    let mut family = page.gauge("ringgate_certificate_expiry_seconds", help);
+    for certificate in report.certificates {
+        family.series(&[("file", &certificate.file)], certificate.not_after);
+    }
 }
 
 fn write_traffic(page: &mut Exposition<'_>, workers: Workers<'_>) {
@@ -395,6 +431,7 @@ mod tests {
             version: "1.2.3",
             workers,
             endpoints,
+            certificates: &[],
             process: &ProcessStats { resident_bytes: 4096, ..ProcessStats::default() },
             log_entries: &LogEntries::default(),
             access_log_unwritten: 9,

@@ -15,6 +15,7 @@ pub struct Report<'a> {
     pub version: &'a str,
     pub workers: &'a [Arc<WorkerMetrics>],
     pub endpoints: &'a [EndpointReport],
+    pub certificates: &'a [CertificateReport],
     pub process: &'a ProcessStats,
     pub log_entries: &'a LogEntries,
     /// Access log lines that the log thread could not write.
@@ -34,6 +35,14 @@ pub struct EndpointReport {
     pub up: bool,
     pub in_flight: u64,
     pub weight: u32,
+}
+
+/// A certificate that is shown to others.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CertificateReport {
+    pub file: String,
+    /// In seconds since 1970.
+    pub not_after: i64,
 }
 
 /// What the kernel knows of this process.

@@ -68,6 +68,7 @@ pub struct WorkerMetrics {
     requests_by: Series<RequestKey, RequestSeries>,
     upstreams_by: Series<(Arc<str>, Arc<str>), UpstreamSeries>,
     models_by: Series<Arc<str>, AiSeries>,
+    handshakes_by: Series<Arc<str>, HandshakeSeries>,
 }
 
 /// What moves a worker's bytes.
@@ -110,6 +111,7 @@ impl WorkerMetrics {
             requests_by: Series::default(),
             upstreams_by: Series::default(),
             models_by: Series::default(),
+            handshakes_by: Series::default(),
         }
     }
 
@@ -151,6 +153,21 @@ impl WorkerMetrics {
     /// The series of one model of the configuration; the rest as [`Self::request_series`].
     pub fn ai_series(&self, model: &str) -> Arc<AiSeries> {
         self.models_by.find(&Arc::from(model), || Arc::from(OVERFLOW), AiSeries::new)
+    }
+
+    /// The TLS handshakes on one listener; `faults` are all labels of failed ones. The rest as
+    /// [`Self::request_series`].
+    pub fn handshake_series(
+        &self,
+        listener: &str,
+        faults: &'static [&'static str],
+    ) -> Arc<HandshakeSeries> {
+        let new = |listener: &Arc<str>| HandshakeSeries::new(listener, faults);
+        self.handshakes_by.find(&Arc::from(listener), || Arc::from(OVERFLOW), new)
+    }
+
+    pub(super) fn all_handshake_series(&self) -> Vec<Arc<HandshakeSeries>> {
+        self.handshakes_by.all()
     }
 
     pub(super) fn all_request_series(&self) -> Vec<Arc<RequestSeries>> {
@@ -239,6 +256,31 @@ impl AiSeries {
             model: Arc::clone(model),
             requests: Counter::default(),
             time_to_first_event: Histogram::new(&FIRST_BYTE),
+        }
+    }
+}
+
+/// TLS handshakes on one listener.
+pub struct HandshakeSeries {
+    pub listener: Arc<str>,
+    /// By version, then by whether a session was resumed.
+    pub(super) done: [[Counter; 2]; 2],
+    pub failures: Labelled,
+}
+
+/// The labels of [`HandshakeSeries::done`].
+pub(super) const TLS_VERSIONS: [&str; 2] = ["1.2", "1.3"];
+
+impl HandshakeSeries {
+    fn new(listener: &Arc<str>, faults: &'static [&'static str]) -> Self {
+        let failures = Labelled::new(faults);
+        Self { listener: Arc::clone(listener), done: Default::default(), failures }
+    }
+
+    /// Counts one that came to its end. `version` is `1.2` or `1.3`.
+    pub fn count(&self, version: &str, resumed: bool) {
+        if let Some(index) = TLS_VERSIONS.iter().position(|known| *known == version) {
+            self.done[index][usize::from(resumed)].inc();
         }
     }
 }

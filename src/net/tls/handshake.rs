@@ -20,7 +20,6 @@ use super::stream::{
     ClientCertificate, Negotiated, Protocol, Received, State, TlsStream, version_name,
 };
 use crate::net::socket::Socket;
-use crate::runtime::buffers::Chunk;
 use crate::runtime::io::Deadline;
 
 /// The name of HTTP/2 in ALPN (RFC 9113, 3.1).
@@ -28,20 +27,19 @@ pub(super) const ALPN_HTTP2: &[u8] = b"h2";
 /// RFC 7301, 6.
 pub(super) const ALPN_HTTP1: &[u8] = b"http/1.1";
 
-/// Takes a client's handshake, within the deadline. `first` is what has been received already.
+/// Takes a client's handshake, within the deadline.
 ///
 /// # Errors
 ///
 /// Why there is no connection. The client has been told, as far as TLS has words for it.
 pub async fn accept(
     socket: Socket,
-    first: Option<Chunk>,
     server: &ServerTls,
     deadline: &Deadline,
 ) -> Result<TlsStream, HandshakeFailure> {
     let connection = UnbufferedServerConnection::new(server.config())
         .map_err(|error| HandshakeFailure::tls(error, false))?;
-    shake_hands(socket, State::new(Engine::Server(connection), first), deadline).await
+    shake_hands(socket, State::new(Engine::Server(connection)), deadline).await
 }
 
 /// Makes itself known to a server called `name`, within the deadline.
@@ -57,7 +55,7 @@ pub async fn connect(
 ) -> Result<TlsStream, HandshakeFailure> {
     let connection = UnbufferedClientConnection::new(client.config(), name.clone())
         .map_err(|error| HandshakeFailure::tls(error, false))?;
-    shake_hands(socket, State::new(Engine::Client(connection), None), deadline).await
+    shake_hands(socket, State::new(Engine::Client(connection)), deadline).await
 }
 
 async fn shake_hands(

@@ -67,6 +67,8 @@ impl PartialEq for Roots {
     }
 }
 
+impl Eq for Roots {}
+
 impl fmt::Debug for Roots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Roots").field("file", &self.file).finish_non_exhaustive()

@@ -37,15 +37,7 @@ pub struct ServerTls(Arc<ServerConfig>);
 
 impl ServerTls {
     /// `http2`: HTTP/2 is offered, before HTTP/1.1.
-    ///
-    /// # Errors
-    ///
-    /// No client certificate could ever pass, in a sentence for the operator.
-    pub fn new(
-        settings: &ListenerTls,
-        keys: &Arc<TicketKeys>,
-        http2: bool,
-    ) -> Result<Self, String> {
+    pub fn new(settings: &ListenerTls, keys: &Arc<TicketKeys>, http2: bool) -> Self {
         let versions = match settings.min_version {
             MinVersion::Tls12 => &[&TLS13, &TLS12][..],
             MinVersion::Tls13 => &[&TLS13][..],
@@ -59,7 +51,7 @@ impl ServerTls {
                 let verifier =
                     WebPkiClientVerifier::builder_with_provider(roots.store(), provider())
                         .build()
-                        .map_err(|error| format!("Nobody could be verified: {error}."))?;
+                        .expect("there is an authority, and no list of revocations");
                 builder.with_client_cert_verifier(verifier)
             }
         };
@@ -68,7 +60,7 @@ impl ServerTls {
         // Tickets are all there is: what a server keeps of sessions would be one worker's.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = Arc::new(Ticketer::new(keys, scope(settings)));
-        Ok(Self(Arc::new(config)))
+        Self(Arc::new(config))
     }
 
     pub(super) fn config(&self) -> Arc<ServerConfig> {

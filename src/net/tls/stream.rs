@@ -162,6 +162,14 @@ impl TlsStream {
         state.incoming.is_empty()
     }
 
+    /// As [`Socket::poll_ended`].
+    pub fn poll_ended(&self, cx: &Context<'_>) -> Poll<()> {
+        match self.state.borrow().end {
+            Some(_) => Poll::Ready(()),
+            None => self.socket.poll_ended(cx),
+        }
+    }
+
     /// Encrypts and sends at least one byte of the pieces, and says how many. What the socket
     /// does not take of the records, at most four, waits for [`Self::poll_flush`] or the next send.
     pub fn poll_send(&self, cx: &Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
@@ -224,14 +232,10 @@ impl Drop for TlsStream {
 }
 
 impl State {
-    pub(super) fn new(engine: Engine, first: Option<Chunk>) -> Self {
-        let mut incoming = Incoming::default();
-        if let Some(chunk) = first {
-            incoming.push(chunk);
-        }
+    pub(super) fn new(engine: Engine) -> Self {
         Self {
             engine,
-            incoming,
+            incoming: Incoming::default(),
             unsent: Unsent::default(),
             early: None,
             end: None,
