@@ -22,4 +22,6 @@ mod reload;
 mod routing;
 mod slow;
 mod streaming;
+mod tls;
+mod tls_upstream;
 mod upstream_faults;

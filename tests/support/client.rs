@@ -2,6 +2,8 @@
 
 use std::net::{SocketAddr, TcpStream};
 
+use rustls::pki_types::CertificateDer;
+
 use super::PATIENCE;
 use super::wire::{Broken, Head, Wire};
 
@@ -56,6 +58,22 @@ impl Client {
             .connect_timeout(&address.into(), PATIENCE)
             .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
         Self { wire: Wire::new(socket.into()) }
+    }
+
+    /// Over a connection that is there already.
+    pub fn over(wire: Wire) -> Self {
+        Self { wire }
+    }
+
+    /// Whether its TLS session was one that was known before.
+    pub fn is_resumed(&mut self) -> bool {
+        self.wire.tls().is_resumed()
+    }
+
+    /// The certificate that the gateway has shown.
+    pub fn certificate(&mut self) -> CertificateDer<'static> {
+        let shown = self.wire.tls().state().peer_certificates().expect("a certificate");
+        shown[0].clone().into_owned()
     }
 
     pub fn wire(&mut self) -> &mut Wire {

@@ -7,6 +7,7 @@ pub mod gateway;
 pub mod metrics;
 pub mod origin;
 pub mod systemd;
+pub mod tls;
 pub mod wire;
 
 use std::net::{Ipv4Addr, TcpListener};

@@ -5,12 +5,15 @@ use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use rustls::{ServerConfig, ServerConnection};
+
 use super::eventually;
+use super::tls::Tls;
 use super::wire::{Broken, Head, Wire};
 
 /// An origin that answers `200` with a short body until it is told otherwise.
 pub fn origin() -> OriginBuilder {
-    OriginBuilder { script: Arc::new(|_| {}) }.reply("hello")
+    OriginBuilder { script: Arc::new(|_| {}), tls: None }.reply("hello")
 }
 
 /// A whole request as it arrived.
@@ -41,9 +44,15 @@ type Script = Arc<dyn Fn(&mut Connection) + Send + Sync>;
 
 pub struct OriginBuilder {
     script: Script,
+    tls: Option<Arc<ServerConfig>>,
 }
 
 impl OriginBuilder {
+    /// Speaks TLS.
+    pub fn private(self, tls: ServerConfig) -> Self {
+        Self { tls: Some(Arc::new(tls)), ..self }
+    }
+
     /// Answers each request with this body.
     pub fn reply(self, body: &str) -> Self {
         let length = body.len();
@@ -70,7 +79,7 @@ impl OriginBuilder {
 
     /// Leaves each connection to this, reading included. It is closed when that returns.
     pub fn serve(self, script: impl Fn(&mut Connection) + Send + Sync + 'static) -> Self {
-        Self { script: Arc::new(script) }
+        Self { script: Arc::new(script), ..self }
     }
 
     pub fn start(self) -> Origin {
@@ -87,24 +96,36 @@ impl OriginBuilder {
         let acceptor = {
             let listener = listener.try_clone().expect("a descriptor is free");
             let shared = Arc::clone(&shared);
-            thread::spawn(move || accept(&listener, &shared, &self.script))
+            thread::spawn(move || accept(&listener, &shared, &self))
         };
         Origin { address, listener, shared, acceptor: Some(acceptor) }
     }
 }
 
-fn accept(listener: &TcpListener, shared: &Arc<Shared>, script: &Script) {
+impl OriginBuilder {
+    fn wire(&self, stream: TcpStream) -> Wire {
+        match &self.tls {
+            None => Wire::new(stream),
+            Some(tls) => {
+                let connection = ServerConnection::new(Arc::clone(tls)).expect("a server");
+                Wire::private(stream, Tls::Server(Box::new(connection)))
+            }
+        }
+    }
+}
+
+fn accept(listener: &TcpListener, shared: &Arc<Shared>, is: &OriginBuilder) {
     while let Ok((stream, _)) = listener.accept() {
         let mut seen = shared.lock();
         let index = seen.streams.len();
         seen.streams.push(Some(stream.try_clone().expect("a descriptor is free")));
         let mut connection = Connection {
-            wire: Wire::new(stream),
+            wire: is.wire(stream),
             index,
             is_closed: false,
             shared: Arc::clone(shared),
         };
-        let script = Arc::clone(script);
+        let script = Arc::clone(&is.script);
         seen.join_finished();
         seen.threads.push(thread::spawn(move || {
             script(&mut connection);
@@ -213,6 +234,12 @@ impl Connection {
     /// Ends the connection in an orderly way.
     pub fn close(&mut self) {
         self.wire.finish_sending();
+        self.is_closed = true;
+    }
+
+    /// Ends the stream below TLS, which says nothing of it.
+    pub fn cut(&mut self) {
+        drop(self.wire.stream().shutdown(Shutdown::Both));
         self.is_closed = true;
     }
 

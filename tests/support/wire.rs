@@ -7,6 +7,7 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsRawFd;
 
 use super::PATIENCE;
+use super::tls::Tls;
 
 /// Lines, each ended by CRLF. A body is appended to the result.
 #[macro_export]
@@ -121,6 +122,8 @@ pub struct Body {
 /// One side of a connection, and what it has received but not yet read.
 pub struct Wire {
     stream: TcpStream,
+    /// Between us and the stream, if it is private.
+    tls: Option<Tls>,
     buffer: Vec<u8>,
 }
 
@@ -129,7 +132,16 @@ impl Wire {
         stream.set_nodelay(true).expect("TCP_NODELAY is settable");
         stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout is settable");
         stream.set_write_timeout(Some(PATIENCE)).expect("a write timeout is settable");
-        Self { stream, buffer: Vec::new() }
+        Self { stream, tls: None, buffer: Vec::new() }
+    }
+
+    /// Over TLS, whose handshake may still have to be done.
+    pub fn private(stream: TcpStream, tls: Tls) -> Self {
+        Self { tls: Some(tls), ..Self::new(stream) }
+    }
+
+    pub fn tls(&mut self) -> &mut Tls {
+        self.tls.as_mut().expect("a private connection")
     }
 
     pub fn stream(&self) -> &TcpStream {
@@ -137,11 +149,17 @@ impl Wire {
     }
 
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes)
+        match &mut self.tls {
+            Some(tls) => tls.write(&mut self.stream, bytes),
+            None => self.stream.write_all(bytes),
+        }
     }
 
     /// Says that nothing more will be sent.
-    pub fn finish_sending(&self) {
+    pub fn finish_sending(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.say_goodbye(&mut self.stream);
+        }
         drop(self.stream.shutdown(Shutdown::Write));
     }
 
@@ -169,7 +187,10 @@ impl Wire {
     /// Receives something; 0 at the end of the stream.
     fn receive(&mut self) -> Result<usize, Broken> {
         let mut piece = [0; 16 * 1024];
-        let count = self.stream.read(&mut piece)?;
+        let count = match &mut self.tls {
+            Some(tls) => tls.read(&mut self.stream, &mut piece)?,
+            None => self.stream.read(&mut piece)?,
+        };
         self.buffer.extend_from_slice(&piece[..count]);
         Ok(count)
     }

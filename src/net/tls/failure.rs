@@ -74,7 +74,9 @@ impl HandshakeFault {
             ) => Self::NotTls,
             Error::PeerIncompatible(
                 PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
-                | PeerIncompatible::SupportedVersionsExtensionRequired,
+                | PeerIncompatible::SupportedVersionsExtensionRequired
+                | PeerIncompatible::Tls12NotOffered
+                | PeerIncompatible::Tls12NotOfferedOrEnabled,
             ) => Self::Version,
             Error::PeerIncompatible(_) => Self::NothingInCommon,
             Error::NoApplicationProtocol => Self::Protocol,
