@@ -137,6 +137,11 @@ impl fmt::Display for HandshakeFailure {
             Cause::Tls(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
                 f.write_str("the peer's certificate was issued by nobody in the configured ca")
             }
+            Cause::Tls(_)
+                if matches!(self.fault, HandshakeFault::NotTls | HandshakeFault::PlainHttp) =>
+            {
+                f.write_str("the peer does not speak TLS")
+            }
             Cause::Tls(error) => write!(f, "{error}"),
             Cause::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
                 f.write_str("the handshake took too long")
