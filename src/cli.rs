@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{self, Loaded};
+use crate::config::{self, Chain, Loaded, Settings};
 use crate::control::inheritance::Inheritance;
 use crate::control::serve::{self, Addresses};
 use crate::control::signals;
@@ -117,18 +117,37 @@ fn serve(config: Option<PathBuf>) -> ExitCode {
 
 fn check(config: Option<PathBuf>, json: bool) -> ExitCode {
     let path = config_file(config);
-    let (report, code) = match load(&path) {
-        Ok(loaded) => (loaded.report, 0),
-        Err(report) => (report, EXIT_CONFIG),
+    let (report, certificates, code) = match load(&path) {
+        Ok(loaded) => (loaded.report, days_left(&loaded.settings), 0),
+        Err(report) => (report, Vec::new(), EXIT_CONFIG),
     };
-    say(&if json {
-        report.to_json().to_string()
-    } else if report.problems.is_empty() && report.warnings.is_empty() {
-        format!("{}: no problems", path.display())
+    if json {
+        let mut json = report.to_json();
+        let certificate = |(file, days)| serde_json::json!({ "file": file, "days_left": days });
+        json["certificates"] = certificates.into_iter().map(certificate).collect();
+        say(&json.to_string());
+        return ExitCode::from(code);
+    }
+    if report.problems.is_empty() && report.warnings.is_empty() {
+        say(&format!("{}: no problems", path.display()));
     } else {
-        report.to_string()
-    });
+        say(&report.to_string());
+    }
+    for (file, days) in certificates {
+        say(&format!("{file}: expires in {days} days"));
+    }
     ExitCode::from(code)
+}
+
+/// The files of certificates with the whole days until they expire.
+fn days_left(settings: &Settings) -> Vec<(String, i64)> {
+    let now = SystemTime::now();
+    let days_left =
+        |chain: &Chain| (chain.file.display().to_string(), chain.validity.days_left(now));
+    let mut files: Vec<_> = settings.certificates().map(days_left).collect();
+    files.sort();
+    files.dedup();
+    files
 }
 
 fn load(path: &Path) -> Result<Loaded, config::Report> {

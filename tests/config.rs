@@ -37,7 +37,9 @@ fn load_well(path: &Path) -> Loaded {
 /// As people see it, with the file's name alone in place of its whole path.
 fn shown(report: &Report, path: &Path) -> String {
     let name = path.file_name().expect("a file has a name").to_string_lossy();
+    let directory = path.parent().expect("a file is in a directory").to_string_lossy();
     let text = report.to_string().replace(&*path.to_string_lossy(), &name);
+    let text = text.replace(&format!("{directory}/"), "");
     if text.is_empty() { text } else { text + "\n" }
 }
 
@@ -85,6 +87,28 @@ fn invalid_files_are_refused_with_exactly_the_expected_message() {
         })
         .collect();
     assert!(mismatches.is_empty(), "{}", mismatches.join("\n"));
+}
+
+#[test]
+fn a_certificate_that_expires_soon_is_a_warning() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| directory.path().join(name);
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let mut params = rcgen::CertificateParams::new(["a.example".to_owned()]).expect("a name");
+    params.not_after = time::OffsetDateTime::now_utc() + time::Duration::hours(10 * 24 + 1);
+    let certificate = params.self_signed(&key).expect("a certificate");
+    fs::write(at("a.pem"), certificate.pem()).expect("the file is writable");
+    fs::write(at("a.key"), key.serialize_pem()).expect("the file is writable");
+    let text = "[[listener]]\nname = \"public\"\nbind = \"127.0.0.1:0\"\n\
+                tls = [{ cert = \"a.pem\", key = \"a.key\" }]\n\
+                [[route]]\nrespond = { status = 200 }\n";
+    fs::write(at("ringgate.toml"), text).expect("the file is writable");
+
+    let report = load_well(&at("ringgate.toml")).report;
+
+    assert_eq!(report.warnings.len(), 1);
+    assert!(report.warnings[0].text.contains("expires in 10 days"), "{report}");
+    assert_eq!(report.warnings[0].path, "listener[0].tls[0].cert");
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use ringgate::telemetry::worker::Driver;
 use ringgate::telemetry::{
-    EndpointReport, HandOvers, LogEntries, ProcessStats, Report, RequestKey, WorkerMetrics,
-    prometheus,
+    CertificateReport, EndpointReport, HandOvers, LogEntries, ProcessStats, Report, RequestKey,
+    WorkerMetrics, prometheus,
 };
 
 /// A page on which every family has a series, and label values are as awkward as they may be.
@@ -21,6 +21,8 @@ fn page() -> String {
         in_flight: 3,
         weight: 1,
     };
+    let certificate =
+        CertificateReport { file: "/etc/\"a\"/b.pem".into(), not_after: 1_800_000_000 };
     let process = ProcessStats {
         cpu_seconds: 12.34,
         resident_bytes: 10 << 20,
@@ -41,6 +43,7 @@ fn page() -> String {
         version: "0.1.0",
         workers: &workers,
         endpoints: &[endpoint],
+        certificates: &[certificate],
         process: &process,
         log_entries: &LogEntries::default(),
         access_log_unwritten: 0,
@@ -65,6 +68,9 @@ fn busy_worker(index: usize) -> Arc<WorkerMetrics> {
     worker.overhead.record(7_300);
     worker.upstream_series("docs", "10.0.0.1:80").connect.record(250_000);
     worker.upstream_series("docs", "10.0.0.1:80").first_byte.record(2_500_000);
+    let handshakes = worker.handshake_series("public", &["timeout", "closed"]);
+    handshakes.count("1.3", true);
+    handshakes.failures.inc(1);
     worker.ai_series("gpt-4").time_to_first_event.record(320_000_000);
     Arc::new(worker)
 }

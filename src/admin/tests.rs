@@ -36,6 +36,9 @@ impl Instance for Stage {
     fn hand_overs(&self) -> &HandOvers {
         &self.hand_overs
     }
+    fn certificates(&self) -> Vec<CertificateReport> {
+        Vec::new()
+    }
     fn endpoints(&self) -> Vec<EndpointReport> {
         let (cluster, endpoint) = ("docs".into(), "10.0.0.1:80".into());
         vec![EndpointReport { cluster, endpoint, up: false, in_flight: 0, weight: 1 }]

@@ -41,7 +41,9 @@ use self::reader::{Source, Value};
 use self::route::Names;
 use self::section::{Placed, Section};
 pub use self::units::parse_duration;
-use crate::proxy::settings::{Cluster, Model, Settings};
+pub use crate::net::tls::Chain;
+pub use crate::proxy::settings::Settings;
+use crate::proxy::settings::{Cluster, Model};
 
 /// A configuration of ten thousand routes is a tenth of it.
 const FILE_BYTES_MAX: u64 = 16 << 20;

@@ -98,6 +98,7 @@ fn an_endpoint_of_a_model_has_everything_a_request_needs() {
     let endpoint = settings(&text).clusters.remove(0).endpoints.remove(0);
     let expected = Endpoint {
         address: Address::Tcp { host: "::1".into(), port: 8000 },
+        tls: None,
         weight: 3,
         provider: Some(Provider {
             dialect: Dialect::Anthropic,

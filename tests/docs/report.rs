@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use ringgate::telemetry::worker::Driver;
 use ringgate::telemetry::{
-    EndpointReport, HandOvers, Line, LogEntries, Outcome, ProcessStats, Report, RequestKey,
-    StampCache, WorkerMetrics, prometheus,
+    CertificateReport, EndpointReport, HandOvers, Line, LogEntries, Outcome, ProcessStats, Report,
+    RequestKey, StampCache, WorkerMetrics, prometheus,
 };
 
 /// Type and labels by name.
@@ -48,6 +48,7 @@ fn page() -> String {
     worker.request_series(&RequestKey { route, cluster, method: "GET", status: 200 });
     worker.upstream_series("web", "10.0.0.1:80");
     worker.ai_series("llama-3");
+    worker.handshake_series("public", &["timeout"]);
     worker.refused.inc(0);
     worker.upstream_faults.inc(0);
     let endpoint = EndpointReport {
@@ -63,6 +64,7 @@ fn page() -> String {
         version: "0.0.0",
         workers: &[Arc::new(worker)],
         endpoints: &[endpoint],
+        certificates: &[CertificateReport { file: "a.pem".into(), not_after: 0 }],
         process: &ProcessStats::default(),
         log_entries: &LogEntries::default(),
         access_log_unwritten: 0,

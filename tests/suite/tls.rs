@@ -12,7 +12,7 @@ use rustls::version::{TLS12, TLS13};
 use crate::support::client::Client;
 use crate::support::gate::Gate;
 use crate::support::gateway::{Gateway, GatewayBuilder, Reload, cluster_of, gateway, listener};
-use crate::support::origin::origin;
+use crate::support::origin::{Origin, origin};
 use crate::support::tls::{Authority, Issued, TlsClient, is_alert, tls_of};
 use crate::support::wire::Broken;
 
@@ -468,6 +468,57 @@ fn a_pair_that_does_not_fit_changes_nothing_and_is_named() {
     for reason in ["does not belong to the certificate in", "no certificate in", "Cannot read"] {
         assert!(said.contains(reason), "{reason:?} in:\n{said}");
     }
+}
+
+/// A file of `config/examples`, with its files in the authority's directory, its endpoint
+/// replaced by an origin and its port chosen by the kernel.
+fn example(name: &str, authority: &Authority, addresses: [&str; 2], origin: &Origin) -> String {
+    let path = format!("{}/config/examples/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(path).expect("the example is part of the repository");
+    let directory = authority.file().parent().expect("it is in a directory").to_owned();
+    let [bind, endpoint] = addresses;
+    assert!(text.contains(bind) && text.contains(endpoint), "{text}");
+    text.replace("/etc/ringgate/tls", &directory.to_string_lossy())
+        .replace(bind, "127.0.0.1:0")
+        .replace(endpoint, &origin.address.to_string())
+}
+
+#[test]
+fn the_example_of_tls_works() {
+    let authority = Authority::new();
+    let com = authority.issue("example.com", &["example.com"]);
+    let org = authority.issue("example.org", &["example.org"]);
+    std::fs::copy(authority.file(), authority.file().with_file_name("internal-ca.pem")).unwrap();
+    let web = authority.server(&authority.issue("web", &["web.internal"]));
+    let origin = origin().private(web).start();
+    let addresses = ["0.0.0.0:443", "10.0.1.10:8443"];
+    let gateway = gateway().config(example("tls", &authority, addresses, &origin)).start();
+
+    for (name, issued) in [("example.com", com), ("example.org", org)] {
+        let mut client = authority.client().connect(gateway.address(), name);
+        assert_eq!((client.get("/").text(), client.certificate()), ("hello", issued.der));
+    }
+}
+
+#[test]
+fn the_example_of_mutual_tls_works() {
+    let authority = Authority::new();
+    authority.issue("gateway", &["gateway.example"]);
+    for copy in ["internal-ca.pem", "clients-ca.pem"] {
+        std::fs::copy(authority.file(), authority.file().with_file_name(copy)).unwrap();
+    }
+    let orders = authority.issue("orders", &["orders.internal"]);
+    let origin = origin().private(authority.server_for_known_clients(&orders)).start();
+    let addresses = ["0.0.0.0:8443", "10.0.1.20:8443"];
+    let config = example("mtls", &authority, addresses, &origin);
+    let gateway = gateway().config(config).start();
+    let service = authority.issue_to("service", &[(DnType::CommonName, "service-a")]);
+
+    let client = authority.client_known_by(&service);
+    let mut client = client.connect(gateway.address_of("services"), "gateway.example");
+
+    assert_eq!(client.get("/").text(), "hello");
+    assert_eq!(origin.request().get("x-client-cert-subject"), Some("CN=service-a"));
 }
 
 #[test]
