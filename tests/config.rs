@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ringgate::config::{Loaded, Report, load};
+use ringgate::config::{Loaded, Report, from_str, load};
 
 /// The only environment variables that the files see.
 fn env(name: &str) -> Option<String> {
@@ -57,9 +57,35 @@ fn mismatch(path: &Path, actual: &str) -> Option<String> {
 
 #[test]
 fn every_shipped_example_loads() {
-    for path in toml_files("config").into_iter().chain(toml_files("config/examples")) {
+    for path in toml_files("config") {
         load_well(&path);
     }
+    for path in toml_files("config/examples") {
+        let text = fs::read_to_string(&path).expect("the file is readable");
+        let directory = certificates_for(&text);
+        let text = text.replace(EXAMPLE_DIRECTORY, &directory.path().to_string_lossy());
+        from_str(&path.to_string_lossy(), &text, &env).unwrap_or_else(|report| panic!("{report}"));
+    }
+}
+
+/// Where examples have their certificates.
+const EXAMPLE_DIRECTORY: &str = "/etc/ringgate/tls";
+
+/// A directory with the files that an example names in [`EXAMPLE_DIRECTORY`].
+fn certificates_for(text: &str) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().expect("a directory");
+    let made = rcgen::generate_simple_self_signed(["a.example".to_owned()]).expect("a pair");
+    for (_, rest) in
+        text.match_indices(EXAMPLE_DIRECTORY).map(|(at, is)| text[at..].split_at(is.len()))
+    {
+        let name = rest.trim_start_matches('/').split('"').next().expect("a name ends in a quote");
+        let pem = match name.ends_with(".key") {
+            true => made.signing_key.serialize_pem(),
+            false => made.cert.pem(),
+        };
+        fs::write(directory.path().join(name), pem).expect("the file is writable");
+    }
+    directory
 }
 
 #[test]
