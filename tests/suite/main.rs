@@ -24,4 +24,5 @@ mod slow;
 mod streaming;
 mod tls;
 mod tls_upstream;
+mod systemd;
 mod upstream_faults;

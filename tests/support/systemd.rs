@@ -18,7 +18,10 @@ const FIRST: RawFd = 3;
 
 /// A manager; its clones are the same one.
 #[derive(Clone)]
-pub struct Systemd(Arc<Inner>);
+pub struct Systemd {
+    inner: Arc<Inner>,
+    watchdog: Option<&'static str>,
+}
 
 struct Inner {
     dir: TempDir,
@@ -35,13 +38,19 @@ pub fn systemd(names: &[&str]) -> Systemd {
         let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
         (name.to_string(), socket)
     };
-    Systemd(Arc::new(Inner { dir, notified, sockets: names.iter().map(socket).collect() }))
+    let sockets = names.iter().map(socket).collect();
+    Systemd { inner: Arc::new(Inner { dir, notified, sockets }), watchdog: None }
 }
 
 impl Systemd {
     /// The address of the socket at this place.
     pub fn address(&self, index: usize) -> SocketAddr {
-        self.0.sockets[index].1.local_addr().expect("a bound socket has an address")
+        self.inner.sockets[index].1.local_addr().expect("a bound socket has an address")
+    }
+
+    /// The same manager, which wants a sign of life each so many microseconds.
+    pub fn with_watchdog(&self, micros: &'static str) -> Self {
+        Self { watchdog: Some(micros), ..self.clone() }
     }
 
     /// Starts `program` as this manager would.
@@ -49,11 +58,12 @@ impl Systemd {
         // The shell knows the PID that the program will have.
         let mut command = Command::new("/bin/sh");
         command.args(["-c", "LISTEN_PID=$$ exec \"$0\" \"$@\""]).arg(program);
-        let names: Vec<&str> = self.0.sockets.iter().map(|(name, _)| name.as_str()).collect();
+        let names: Vec<&str> = self.inner.sockets.iter().map(|(name, _)| name.as_str()).collect();
         command.env("LISTEN_FDS", names.len().to_string());
         command.env("LISTEN_FDNAMES", names.join(":"));
-        command.env("NOTIFY_SOCKET", self.0.dir.path().join("notify"));
-        let inner = Arc::clone(&self.0);
+        command.env("NOTIFY_SOCKET", self.inner.dir.path().join("notify"));
+        command.envs(self.watchdog.map(|micros| ("WATCHDOG_USEC", micros)));
+        let inner = Arc::clone(&self.inner);
         let numbers = FIRST..;
         let place = move || {
             // Out of the way first: a socket may have the number that another one is to get.
@@ -75,7 +85,7 @@ impl Systemd {
         let mut others = Vec::new();
         while since.elapsed() < PATIENCE {
             let mut buffer = [0; 4096];
-            let Ok(length) = self.0.notified.recv(&mut buffer) else { break };
+            let Ok(length) = self.inner.notified.recv(&mut buffer) else { break };
             let message = String::from_utf8_lossy(&buffer[..length]).into_owned();
             if message.lines().any(|is| is.starts_with(line)) {
                 return message;
@@ -87,13 +97,13 @@ impl Systemd {
 
     /// Every message so far that has not been read.
     pub fn rest(&self) -> Vec<String> {
-        self.0.notified.set_nonblocking(true).expect("a socket can be told not to wait");
+        self.inner.notified.set_nonblocking(true).expect("a socket can be told not to wait");
         let mut buffer = [0; 4096];
         let mut messages = Vec::new();
-        while let Ok(length) = self.0.notified.recv(&mut buffer) {
+        while let Ok(length) = self.inner.notified.recv(&mut buffer) {
             messages.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
         }
-        self.0.notified.set_nonblocking(false).expect("and to wait again");
+        self.inner.notified.set_nonblocking(false).expect("and to wait again");
         messages
     }
 }
