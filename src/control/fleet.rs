@@ -2,7 +2,9 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -11,6 +13,7 @@ use super::sockets::{Listening, Sockets};
 use crate::http::refusal::Refusal;
 use crate::proxy::shared::Shared;
 use crate::proxy::worker::{self, Message, Parts};
+use crate::runtime::core::Core;
 use crate::runtime::mailbox::Mailbox;
 use crate::runtime::probe::Chosen;
 use crate::runtime::thread;
@@ -36,6 +39,8 @@ pub struct Fleet {
 /// What is known of a worker's life.
 struct Watched {
     thread: JoinHandle<io::Result<()>>,
+    /// Tells the worker that it has lost its place, should it come to life again.
+    replaced: Arc<AtomicBool>,
     turns: u64,
     turned_at: Instant,
 }
@@ -64,28 +69,28 @@ impl Fleet {
         let cpus = thread::allowed_cpus();
         let mut fleet = Self { chosen, shared, mailboxes, metrics, cpus, watched: Vec::new() };
         for index in 0..fleet.metrics.len() {
-            let thread = fleet.start_worker(index, log)?;
-            fleet.watched.push(Watched { thread, turns: 0, turned_at: Instant::now() });
+            let started = fleet.start_worker(index, log)?;
+            fleet.watched.push(started);
         }
         Ok(fleet)
     }
 
-    fn start_worker(
-        &self,
-        index: usize,
-        log: &LogWriter,
-    ) -> io::Result<JoinHandle<io::Result<()>>> {
+    fn start_worker(&self, index: usize, log: &LogWriter) -> io::Result<Watched> {
+        let replaced = Arc::<AtomicBool>::default();
         let metrics = &self.metrics[index];
         let parts = Parts {
             shared: Arc::clone(&self.shared),
             metrics: Arc::clone(metrics),
             mailboxes: Arc::clone(&self.mailboxes),
             log: log.sink(Arc::clone(metrics)),
+            replaced: Arc::clone(&replaced),
         };
         // More workers than CPUs share them; fewer leave some to others.
         let cpu = self.cpus.get(index % self.cpus.len().max(1)).copied();
         let stats = Arc::clone(&metrics.event_loop);
-        thread::start(index, cpu, self.chosen, stats, |core| worker::prepare(core, parts))
+        let prepare = |core: &Rc<Core>| worker::prepare(core, parts);
+        let thread = thread::start(index, cpu, self.chosen, stats, prepare)?;
+        Ok(Watched { thread, replaced, turns: 0, turned_at: Instant::now() })
     }
 
     pub fn workers(&self) -> usize {
@@ -146,14 +151,14 @@ impl Fleet {
     }
 
     fn replace(&mut self, index: usize, ended: bool, sockets: &Sockets, log: &LogWriter) {
-        let thread = match self.start_worker(index, log) {
-            Ok(thread) => thread,
+        self.watched[index].replaced.store(true, Ordering::Relaxed);
+        let watched = match self.start_worker(index, log) {
+            Ok(watched) => watched,
             Err(error) => {
                 tracing::error!(worker = index, %error, "cannot replace a worker; trying again");
                 return;
             }
         };
-        let watched = Watched { thread, turns: 0, turned_at: Instant::now() };
         let dead = std::mem::replace(&mut self.watched[index], watched);
         let cause = match (ended, ended.then(|| dead.thread.join())) {
             (true, Some(Ok(Ok(())))) => "its loop ended".to_owned(),
@@ -206,5 +211,127 @@ impl Fleet {
                 tracing::error!(%error, "a worker ended with an error");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    use super::*;
+    use crate::config;
+    use crate::control::inheritance::Inheritance;
+    use crate::proxy::snapshot::Snapshot;
+    use crate::runtime::probe::{Wanted, choose};
+
+    const FILE: &str = r#"
+[[listener]]
+name = "public"
+bind = "127.0.0.1:0"
+
+[[route]]
+respond = { status = 200, body = "hello" }
+"#;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// A fleet of one worker, and what it accepts on.
+    struct Stage {
+        fleet: Fleet,
+        sockets: Sockets,
+        log: LogWriter,
+    }
+
+    impl Stage {
+        fn start() -> Self {
+            let settings = config::from_str("test.toml", FILE, &|_| None).unwrap().settings;
+            let wanted = settings.listeners.clone();
+            let mut sockets = Sockets::claim(1, &mut Inheritance::default(), &wanted).unwrap();
+            let opened = sockets.open_missing(&wanted).unwrap();
+            sockets.adopt(opened, &wanted);
+            let shared = Arc::new(Shared::new(1, 0, |registry| {
+                Snapshot::compile(1, settings, "test", 0, registry)
+            }));
+            let log = LogWriter::start(Some("/dev/null".into())).unwrap();
+            let chosen = choose(Wanted::Any).unwrap().chosen;
+            let fleet = Fleet::start(chosen, shared, metrics(1), &log).unwrap();
+            Self { fleet, sockets, log }
+        }
+
+        fn listen(&self) {
+            self.sockets.iter().for_each(|listening| self.fleet.listen(listening).unwrap());
+            self.wait_for("accepting", |fleet| fleet.shared.accepting() == 1);
+        }
+
+        fn wait_for(&self, what: &str, is_so: impl Fn(&Fleet) -> bool) {
+            let since = Instant::now();
+            while !is_so(&self.fleet) {
+                assert!(since.elapsed() < PATIENCE, "waited in vain for: {what}");
+                std::thread::park_timeout(Duration::from_millis(1));
+            }
+        }
+
+        /// Ends the worker's loop, as an error of its driver would.
+        fn end_worker(&self) {
+            self.fleet.tell(0, Message::Stop);
+            self.wait_for("the end", |fleet| fleet.watched[0].thread.is_finished());
+        }
+
+        /// Somebody who connects and asks while nobody accepts.
+        fn visitor(&self) -> TcpStream {
+            let mut visitor =
+                TcpStream::connect(self.sockets.iter().next().unwrap().address).unwrap();
+            visitor.set_read_timeout(Some(PATIENCE)).unwrap();
+            let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+            visitor.write_all(request.as_bytes()).unwrap();
+            visitor
+        }
+    }
+
+    fn expect_answer(mut visitor: TcpStream) {
+        let mut answer = String::new();
+        visitor.read_to_string(&mut answer).unwrap();
+        assert!(answer.ends_with("hello"), "{answer}");
+    }
+
+    #[test]
+    fn a_worker_that_ends_is_replaced_and_its_queue_is_served() {
+        let mut stage = Stage::start();
+        stage.listen();
+        stage.end_worker();
+        let visitor = stage.visitor();
+        stage.fleet.look_after(&stage.sockets, &stage.log);
+        expect_answer(visitor);
+        assert_eq!(stage.fleet.alive(), 1);
+        stage.fleet.stop(PATIENCE);
+    }
+
+    #[test]
+    fn a_worker_that_ends_in_a_drain_is_replaced_for_those_in_its_queue() {
+        let mut stage = Stage::start();
+        stage.listen();
+        stage.end_worker();
+        let visitor = stage.visitor();
+        stage.fleet.shared.start_draining();
+        stage.fleet.tell_all(|| Message::Drain);
+        stage.fleet.look_after(&stage.sockets, &stage.log);
+        stage.wait_for("its queue to be empty", |fleet| fleet.shared.accepting() == 0);
+        expect_answer(visitor);
+        stage.fleet.stop(PATIENCE);
+    }
+
+    #[test]
+    fn a_worker_that_has_drained_and_ends_does_not_listen_again() {
+        let mut stage = Stage::start();
+        stage.listen();
+        stage.fleet.shared.start_draining();
+        stage.fleet.tell_all(|| Message::Drain);
+        stage.wait_for("its queue to be empty", |fleet| fleet.shared.accepting() == 0);
+        stage.end_worker();
+        stage.fleet.look_after(&stage.sockets, &stage.log);
+        assert_eq!(stage.fleet.alive(), 1);
+        assert_eq!(stage.fleet.shared.accepting(), 0);
+        stage.fleet.stop(PATIENCE);
     }
 }

@@ -1,11 +1,14 @@
 //! One worker: what its connections share, how connections come to it, and its housekeeping.
 
 use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use super::connection::{self, Client};
@@ -112,6 +115,8 @@ pub struct Parts {
     /// Those of all workers, in order.
     pub mailboxes: Arc<[Mailbox<Message>]>,
     pub log: LogSink,
+    /// Set when another worker has taken the place of this one.
+    pub replaced: Arc<AtomicBool>,
 }
 
 /// The worker, shared by the tasks of its thread.
@@ -131,19 +136,21 @@ pub(super) struct Worker {
     #[expect(clippy::vec_box, reason = "moving a box is cheaper than moving what is in it")]
     spare: RefCell<Vec<Box<Scratch>>>,
     draining: Cell<bool>,
+    replaced: Arc<AtomicBool>,
     requests: Cell<u64>,
     settled: Cell<u64>,
 }
 
 /// Sets a worker up on its thread's loop.
 pub fn prepare(core: &Rc<Core>, parts: Parts) {
-    let Parts { shared, metrics, mailboxes, log } = parts;
+    let Parts { shared, metrics, mailboxes, log, replaced } = parts;
     let mut pools = Pools::default();
     let view = View::new(shared.snapshot(), &mut pools, &metrics);
     let worker = Rc::new(Worker {
         index: metrics.index,
         core: Rc::clone(core),
         draining: Cell::new(shared.is_draining()),
+        replaced,
         view: RefCell::new(Rc::new(view)),
         pools: RefCell::new(pools),
         shared,
@@ -162,8 +169,8 @@ pub fn prepare(core: &Rc<Core>, parts: Parts) {
 }
 
 async fn read_mail(worker: Rc<Worker>) {
-    loop {
-        match worker.mailboxes[worker.index].receive().await {
+    while let Some(message) = next_message(&worker).await {
+        match message {
             Message::Serve(accepted) => {
                 worker.metrics.connections_received.inc();
                 worker.serve(accepted);
@@ -179,6 +186,20 @@ async fn read_mail(worker: Rc<Worker>) {
             }
         }
     }
+}
+
+/// `None` when another worker reads this mail now: this one was taken for dead, and was not.
+async fn next_message(worker: &Rc<Worker>) -> Option<Message> {
+    let mut receiving = pin!(worker.mailboxes[worker.index].receive());
+    let message = poll_fn(|cx| match worker.replaced.load(Ordering::Relaxed) {
+        true => Poll::Ready(None),
+        false => receiving.as_mut().poll(cx).map(Some),
+    })
+    .await;
+    if message.is_none() {
+        worker.retire();
+    }
+    message
 }
 
 async fn keep_house(worker: Rc<Worker>) {
@@ -312,6 +333,14 @@ impl Worker {
             Ok(socket) => self.core.spawn(connection::serve(socket, client)),
             Err(error) => tracing::warn!(%error, "cannot watch an accepted connection"),
         }
+    }
+
+    /// Leaves everything new to the worker that has taken this one's place; what is under way ends
+    /// here.
+    fn retire(self: &Rc<Self>) {
+        self.draining.set(true);
+        self.listeners.borrow_mut().clear();
+        self.core.wake_all();
     }
 
     /// Idle connections close, busy ones after their exchange. Who waits in a queue is served; who

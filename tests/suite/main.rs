@@ -26,3 +26,4 @@ mod tls;
 mod tls_upstream;
 mod systemd;
 mod upstream_faults;
+mod workers;
