@@ -1,5 +1,6 @@
 //! The part of a request body that comes after its head has been sent on.
 
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use super::input::Input;
 use crate::http::h1::{BodyDecoder, BodyEncoder};
 use crate::http::refusal::Refusal;
 use crate::http::span::Span;
+use crate::policy::body_pace::BodyPace;
+use crate::runtime::core::Core;
 use crate::runtime::io::{Deadline, yield_now};
 
 /// Pieces of one body before other tasks have their turn: half a megabyte.
@@ -32,8 +35,9 @@ pub(super) struct Upload {
     /// knows where the next request begins.
     in_step: bool,
     deadline: Deadline,
-    /// Between two pieces from the client.
-    client_timeout: Option<Duration>,
+    core: Rc<Core>,
+    /// What is asked of the client.
+    pace: BodyPace,
     /// For the upstream to take a piece.
     upstream_timeout: Option<Duration>,
 }
@@ -43,9 +47,8 @@ impl Upload {
         exchange: &mut Exchange<'_>,
         upstream_timeout: Option<Duration>,
     ) -> Self {
-        let listener = exchange.listener();
-        let client_timeout = listener.timeouts.request_body;
         let allowance = exchange.body_allowance;
+        let core = Rc::clone(&exchange.downstream.worker.core);
         Self {
             input: std::mem::take(&mut exchange.downstream.input),
             body: std::mem::take(&mut exchange.body),
@@ -56,8 +59,9 @@ impl Upload {
             received: 0,
             pieces: 0,
             in_step: true,
-            deadline: Deadline::new(&exchange.downstream.worker.core),
-            client_timeout,
+            deadline: Deadline::new(&core),
+            core,
+            pace: exchange.body_pace(),
             upstream_timeout,
         }
     }
@@ -126,14 +130,9 @@ impl Upload {
     }
 
     async fn receive(&mut self, link: &Link) -> Result<(), ExchangeError> {
-        self.deadline.set(self.client_timeout);
-        match self.deadline.limit(|cx| link.carrier.poll_recv(cx)).await {
-            Ok(Some(chunk)) => self.input.push(chunk),
-            Ok(None) => self.body.at_eof()?,
-            Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
-                return Err(Refusal::BodyTimeout.into());
-            }
-            Err(_) => return Err(Refusal::BodyIncomplete.into()),
+        match link.receive_body(&self.core, &self.deadline, &mut self.pace).await? {
+            Some(chunk) => self.input.push(chunk),
+            None => self.body.at_eof()?,
         }
         Ok(())
     }

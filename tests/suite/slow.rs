@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::ai::{ai_gateway, model};
 use crate::support::client::Client;
+use crate::support::gate::Gate;
 use crate::support::gateway::{Gateway, gateway};
 use crate::support::origin::origin;
 use crate::support::{MIB, eventually, wire::Broken};
@@ -102,6 +103,57 @@ fn calls_that_trickle_in_are_closed_and_give_back_what_they_held() {
     let large = format!("{{\"model\":\"m\",\"a\":\"{}\"}}", "x".repeat(7 << 20));
     assert_eq!(gateway.client().post("/v1/completions", "", large).status, 200);
     assert_eq!(origin.requests_seen(), 1);
+}
+
+#[test]
+fn uploads_that_trickle_in_are_closed_and_their_endpoints_set_free() {
+    let origin = origin().start();
+    let listener = "timeouts = { request_body = \"500ms\" }\nlimits = { body_rate = \"1KiB/s\" }";
+    let gateway = gateway().listener(listener).route("/", &origin).start();
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n";
+    let mut clients = clients(&gateway, head);
+
+    let sign = |client: &mut Client| {
+        client.send("a");
+    };
+    keep_alive(&gateway, &mut clients, sign, refused("body_too_slow"));
+
+    expect_told(clients);
+    gateway.wait_for_count("ringgate_endpoint_in_flight", 0);
+    assert!(origin.requests().iter().all(|request| request.target() == "/quick"));
+    assert_eq!(gateway.count("ringgate_upstream_failures_total"), 0);
+}
+
+#[test]
+fn a_slow_upstream_is_not_held_against_the_client() {
+    let gate = Gate::default();
+    let wait = gate.clone();
+    let origin = origin()
+        .serve(move |connection| {
+            let Some(head) = connection.read_head() else { return };
+            wait.pass();
+            if connection.read_rest_of(head).is_some() {
+                connection.reply("taken");
+            }
+        })
+        .start();
+    let listener = "timeouts = { request_body = \"200ms\" }\nlimits = { body_rate = \"1GiB/s\" }";
+    let gateway = gateway().listener(listener).route("/", &origin).start();
+    let mut client = gateway.client();
+
+    let sender = client.wire().stream().try_clone().expect("a descriptor is free");
+    let upload = thread::spawn(move || {
+        let length = 32 << 20;
+        let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+        let message = [head.into_bytes(), vec![b'x'; length]].concat();
+        std::io::Write::write_all(&mut &sender, &message).expect("the gateway goes on reading");
+    });
+    // Several times as long as the client may pause, it is the upstream that takes nothing.
+    thread::park_timeout(Duration::from_secs(1));
+    gate.open();
+
+    assert_eq!(client.read().text(), "taken");
+    upload.join().expect("everything was sent");
 }
 
 #[test]
