@@ -8,6 +8,7 @@ use super::inheritance::Inheritance;
 use super::logging::Logging;
 use super::running::Running;
 use super::signals::Signals;
+use crate::net::descriptors;
 use crate::proxy::settings::Settings;
 
 /// Runs until a signal ends it, or a new process takes over. `path` is the file that HUP reads
@@ -24,6 +25,9 @@ pub fn serve(
     announce: impl FnOnce(&Addresses),
 ) -> Result<(), String> {
     let logging = Logging::start(&settings.log);
+    if let Err(error) = descriptors::raise_limit() {
+        tracing::warn!(%error, "cannot raise the limit of descriptors");
+    }
     let control = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
 
+use super::descriptors::{self, Room};
 use super::socket::accept_now;
 use crate::runtime::core::Core;
 use crate::runtime::io::{Sleep, Source, yield_now};
@@ -135,6 +136,10 @@ impl Listener {
                     pace.found_all(count);
                     self.wait_for_connection(&goes_on).await?;
                 }
+                Taken::Reserved(fd, peer) => {
+                    tracing::warn!("descriptors run out: accepting pauses; raise LimitNOFILE");
+                    each(self.wait_for_room(fd, &goes_on).await, peer);
+                }
                 Taken::Failed(error) if is_exhaustion(&error) => {
                     tracing::warn!(%error, "cannot accept; raise LimitNOFILE or memory");
                     Sleep::for_time(self.source.core(), EXHAUSTED_PAUSE).await;
@@ -148,7 +153,12 @@ impl Listener {
     fn accept_up_to(&self, most: usize, each: &mut impl FnMut(OwnedFd, SocketAddr)) -> Taken {
         for count in 0..most {
             match accept_now(&self.source) {
-                Ok((fd, peer)) => each(fd, peer),
+                Ok((fd, peer)) => match descriptors::room_at(&fd) {
+                    Room::Enough => each(fd, peer),
+                    Room::Reserved => return Taken::Reserved(fd, peer),
+                    // Not even to wait in: it is closed.
+                    Room::Last => return Taken::Failed(descriptors::exhausted()),
+                },
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return Taken::All(count);
                 }
@@ -160,6 +170,20 @@ impl Listener {
             }
         }
         Taken::Most
+    }
+
+    /// Keeps a connection waiting, and with it those behind it in the queue, until there is room
+    /// outside of the reserve. Also ends when accepting is over.
+    async fn wait_for_room(&self, fd: OwnedFd, goes_on: &impl Fn() -> bool) -> OwnedFd {
+        while goes_on() {
+            Sleep::for_time(self.source.core(), EXHAUSTED_PAUSE).await;
+            // A duplicate gets the lowest number that is free.
+            match fd.try_clone() {
+                Ok(lower) if descriptors::room_at(&lower) == Room::Enough => return lower,
+                _ => {}
+            }
+        }
+        fd
     }
 
     /// Also ends when accepting is over.
@@ -218,6 +242,8 @@ enum Taken {
     Most,
     /// As many as there were.
     All(usize),
+    /// This one, with a descriptor of the reserve.
+    Reserved(OwnedFd, SocketAddr),
     Failed(io::Error),
 }
 

@@ -1,5 +1,6 @@
 //! Connections: listening, accepting, connecting, receiving, sending.
 
+pub mod descriptors;
 pub mod listener;
 pub mod socket;
 pub mod stream;

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
 
+use super::descriptors::{self, Room};
 use crate::runtime::buffers::Chunk;
 use crate::runtime::core::Core;
 use crate::runtime::io::{Deadline, Source};
@@ -46,7 +47,7 @@ impl Socket {
         Ok(Self { source: Source::new(core, fd)? })
     }
 
-    /// Connects, within the deadline.
+    /// Connects, within the deadline; fails with EMFILE when hardly any descriptors are left.
     pub async fn connect(core: &Rc<Core>, peer: &Peer, deadline: &Deadline) -> io::Result<Self> {
         let address = peer.to_sockaddr()?;
         let is_tcp = matches!(peer, Peer::Tcp(_));
@@ -56,6 +57,9 @@ impl Socket {
             Type::STREAM.nonblocking().cloexec(),
             protocol,
         )?;
+        if descriptors::room_at(&socket) != Room::Enough {
+            return Err(descriptors::exhausted());
+        }
         if is_tcp {
             socket.set_tcp_nodelay(true)?;
         }

@@ -10,6 +10,7 @@ mod ai;
 mod balance;
 mod client_address;
 mod compressed;
+mod descriptors;
 mod drain;
 mod forwarding;
 mod framing;

@@ -38,11 +38,18 @@ pub struct GatewayBuilder {
     routes: String,
     config: Option<String>,
     systemd: Option<Systemd>,
+    descriptors: Option<u64>,
 }
 
 impl GatewayBuilder {
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
+        self
+    }
+
+    /// How many descriptors the process may open.
+    pub fn descriptors(mut self, limit: u64) -> Self {
+        self.descriptors = Some(limit);
         self
     }
 
@@ -127,6 +134,9 @@ impl GatewayBuilder {
         command.process_group(0);
         end_with_parent(&mut command);
         adopt_orphans();
+        if let Some(limit) = self.descriptors {
+            limit_descriptors(&mut command, limit);
+        }
         let mut process = command.spawn().expect("the program starts");
         let lines = lines_of(&mut process);
         let pid = pid_of(&process);
@@ -167,6 +177,17 @@ fn end_with_parent(command: &mut Command) {
         _ => Err(std::io::Error::last_os_error()),
     };
     // SAFETY: prctl may be called between fork and exec, and nothing else is.
+    unsafe { command.pre_exec(ask) };
+}
+
+fn limit_descriptors(command: &mut Command, count: u64) {
+    let limit = libc::rlimit { rlim_cur: count, rlim_max: count };
+    // SAFETY: the pointer is to a `rlimit` that is only read.
+    let ask = move || match unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    };
+    // SAFETY: setrlimit may be called between fork and exec, and nothing else is.
     unsafe { command.pre_exec(ask) };
 }
 
@@ -403,6 +424,12 @@ impl Gateway {
     pub fn signal(&self, signal: i32) {
         // SAFETY: sends a signal to a process of ours that has not been waited for.
         assert_eq!(unsafe { libc::kill(self.pid, signal) }, 0, "the process takes signals");
+    }
+
+    /// How many descriptors the process has open.
+    pub fn open_descriptors(&self) -> usize {
+        let directory = format!("/proc/{}/fd", self.process.id());
+        fs::read_dir(directory).expect("the process is there").count()
     }
 
     /// Waits until the process has ended by itself.
