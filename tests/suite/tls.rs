@@ -418,14 +418,15 @@ fn certificates_are_replaced_under_handshakes_and_none_fails() {
     let mut newest = authority.issue("a", &[NAME]);
     let config = fixed(&newest);
     let gateway = gateway().config(&config).start();
-    let mut old = authority.client().connect(gateway.address(), NAME);
+    let address = gateway.address();
+    let mut old = authority.client().connect(address, NAME);
     let over = AtomicBool::new(false);
 
     thread::scope(|scope| {
         let shake_hands = || {
             let mut count = 0;
             while !over.load(Ordering::Relaxed) {
-                let mut client = authority.client().connect(gateway.address(), NAME);
+                let mut client = authority.client().connect(address, NAME);
                 assert_eq!(client.get("/").text(), "hello");
                 count += 1;
             }
