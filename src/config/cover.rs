@@ -50,21 +50,9 @@ fn covers_path(wide: &PathPattern, narrow: &PathPattern) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::settings::{Action, HeaderEdits, PrefixChange};
 
     fn any() -> Route {
-        Route {
-            listener: None,
-            host: None,
-            path: None,
-            methods: Vec::new(),
-            headers: Vec::new(),
-            request_headers: HeaderEdits::default(),
-            response_headers: HeaderEdits::default(),
-            prefix: PrefixChange::Keep,
-            access_log: true,
-            action: Action::Ai,
-        }
+        Route::any()
     }
 
     fn under(prefix: &str) -> Route {

@@ -87,6 +87,19 @@ impl Reply {
     }
 }
 
+/// What an answer that is streamed has to know of its request.
+struct Told {
+    model: String,
+    text: Text,
+    prompt_tokens: usize,
+}
+
+impl Told {
+    fn new(request: &Request, text: &Text) -> Self {
+        Self { model: request.model.clone(), text: *text, prompt_tokens: request.prompt_tokens }
+    }
+}
+
 fn write_text(request: &Request, text: &Text, out: &mut Vec<u8>) {
     match text.form {
         TextForm::Chat => chat::write(request, text, out),

@@ -118,21 +118,10 @@ impl super::settings::OpsPage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::settings::{HeaderEdits, OpsPage, PrefixChange};
+    use crate::proxy::settings::OpsPage;
 
     fn route(path: PathPattern) -> Route {
-        Route {
-            listener: None,
-            host: None,
-            path: Some(path),
-            methods: Vec::new(),
-            headers: Vec::new(),
-            request_headers: HeaderEdits::default(),
-            response_headers: HeaderEdits::default(),
-            prefix: PrefixChange::Keep,
-            access_log: true,
-            action: Action::Ai,
-        }
+        Route { path: Some(path), ..Route::any() }
     }
 
     fn find(routes: Vec<Route>, host: &str, method: &str, path: &str) -> Option<usize> {

@@ -152,6 +152,25 @@ pub struct Route {
     pub action: Action,
 }
 
+#[cfg(test)]
+impl Route {
+    /// Takes every request, for tests to add conditions to.
+    pub(crate) fn any() -> Self {
+        Self {
+            listener: None,
+            host: None,
+            path: None,
+            methods: Vec::new(),
+            headers: Vec::new(),
+            request_headers: HeaderEdits::default(),
+            response_headers: HeaderEdits::default(),
+            prefix: PrefixChange::Keep,
+            access_log: true,
+            action: Action::Ai,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub enum HostPattern {
     /// In lower case, without a port.

@@ -1,7 +1,7 @@
 //! OpenAI's chat completions.
 
 use super::events::{Event, Script};
-use super::{finish_reason, push_usage};
+use super::{Told, finish_reason, push_usage};
 use crate::mock::plan::{Request, Text};
 use crate::mock::words;
 use crate::mock::writer::Writer;
@@ -25,24 +25,20 @@ pub(super) fn write(request: &Request, text: &Text, out: &mut Vec<u8>) {
 
 /// A chat as chunks: the role, a chunk for each LLM token, the reason of the end, the usage if it
 /// was asked for, and `[DONE]`.
-pub(super) struct Chunks {
-    model: String,
-    text: Text,
-    prompt_tokens: usize,
-}
+pub(super) struct Chunks(Told);
 
 impl Chunks {
     pub(super) fn new(request: &Request, text: &Text) -> Self {
-        Self { model: request.model.clone(), text: *text, prompt_tokens: request.prompt_tokens }
+        Self(Told::new(request, text))
     }
 
     fn begin<'a>(&self, out: &'a mut Vec<u8>) -> Writer<'a> {
-        Writer(out).raw(CHUNK).quoted(&self.model).raw(r#","choices":["#)
+        Writer(out).raw(CHUNK).quoted(&self.0.model).raw(r#","choices":["#)
     }
 
     /// Ends a chunk that is not the one with the usage.
     fn end(&self, writer: Writer<'_>) {
-        writer.raw(if self.text.include_usage { "],\"usage\":null}\n\n" } else { "]}\n\n" });
+        writer.raw(if self.0.text.include_usage { "],\"usage\":null}\n\n" } else { "]}\n\n" });
     }
 }
 
@@ -52,7 +48,7 @@ impl Script for Chunks {
     }
 
     fn closing_events(&self) -> usize {
-        2 + usize::from(self.text.include_usage)
+        2 + usize::from(self.0.text.include_usage)
     }
 
     fn write(&self, event: Event, out: &mut Vec<u8>) {
@@ -69,12 +65,12 @@ impl Script for Chunks {
             Event::Closing(0) => self.end(
                 self.begin(out)
                     .raw(r#"{"index":0,"delta":{},"finish_reason":""#)
-                    .raw(finish_reason(self.text.is_cut))
+                    .raw(finish_reason(self.0.text.is_cut))
                     .raw(r#""}"#),
             ),
-            Event::Closing(1) if self.text.include_usage => {
+            Event::Closing(1) if self.0.text.include_usage => {
                 let writer = self.begin(out).raw(r#"],"usage":"#);
-                push_usage(writer, self.prompt_tokens, self.text.tokens).raw("}\n\n");
+                push_usage(writer, self.0.prompt_tokens, self.0.text.tokens).raw("}\n\n");
             }
             Event::Closing(_) => out.extend_from_slice(b"data: [DONE]\n\n"),
         }

@@ -1,7 +1,7 @@
 //! OpenAI's older completions: text without roles.
 
 use super::events::{Event, Script};
-use super::{finish_reason, push_usage};
+use super::{Told, finish_reason, push_usage};
 use crate::mock::plan::{Request, Text};
 use crate::mock::words;
 use crate::mock::writer::Writer;
@@ -22,19 +22,15 @@ pub(super) fn write(request: &Request, text: &Text, out: &mut Vec<u8>) {
 
 /// A completion as chunks: one for each LLM token, the reason of the end, the usage if it was asked
 /// for, and `[DONE]`.
-pub(super) struct Chunks {
-    model: String,
-    text: Text,
-    prompt_tokens: usize,
-}
+pub(super) struct Chunks(Told);
 
 impl Chunks {
     pub(super) fn new(request: &Request, text: &Text) -> Self {
-        Self { model: request.model.clone(), text: *text, prompt_tokens: request.prompt_tokens }
+        Self(Told::new(request, text))
     }
 
     fn begin<'a>(&self, out: &'a mut Vec<u8>) -> Writer<'a> {
-        Writer(out).raw("data: ").raw(START).quoted(&self.model).raw(r#","choices":["#)
+        Writer(out).raw("data: ").raw(START).quoted(&self.0.model).raw(r#","choices":["#)
     }
 }
 
@@ -44,7 +40,7 @@ impl Script for Chunks {
     }
 
     fn closing_events(&self) -> usize {
-        2 + usize::from(self.text.include_usage)
+        2 + usize::from(self.0.text.include_usage)
     }
 
     fn write(&self, event: Event, out: &mut Vec<u8>) {
@@ -61,12 +57,12 @@ impl Script for Chunks {
                 self.begin(out)
                     .raw(choice)
                     .raw(r#"","finish_reason":""#)
-                    .raw(finish_reason(self.text.is_cut))
+                    .raw(finish_reason(self.0.text.is_cut))
                     .raw("\"}]}\n\n");
             }
-            Event::Closing(1) if self.text.include_usage => {
+            Event::Closing(1) if self.0.text.include_usage => {
                 let writer = self.begin(out).raw(r#"],"usage":"#);
-                push_usage(writer, self.prompt_tokens, self.text.tokens).raw("}\n\n");
+                push_usage(writer, self.0.prompt_tokens, self.0.text.tokens).raw("}\n\n");
             }
             Event::Closing(_) => out.extend_from_slice(b"data: [DONE]\n\n"),
         }

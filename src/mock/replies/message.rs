@@ -1,5 +1,6 @@
 //! Anthropic's messages.
 
+use super::Told;
 use super::events::{Event, Script};
 use crate::mock::plan::{Request, Text};
 use crate::mock::words;
@@ -32,34 +33,30 @@ fn stop_reason(is_cut: bool) -> &'static str {
 }
 
 /// A message as events, with a ping where Anthropic sends one.
-pub(super) struct Story {
-    model: String,
-    text: Text,
-    prompt_tokens: usize,
-}
+pub(super) struct Story(Told);
 
 impl Story {
     pub(super) fn new(request: &Request, text: &Text) -> Self {
-        Self { model: request.model.clone(), text: *text, prompt_tokens: request.prompt_tokens }
+        Self(Told::new(request, text))
     }
 
     fn write_start(&self, writer: Writer<'_>) {
         writer
             .raw(r#","message":"#)
             .raw(START)
-            .quoted(&self.model)
+            .quoted(&self.0.model)
             .raw(r#","content":[],"stop_reason":null,"stop_sequence":null,"#)
             .raw(r#""usage":{"input_tokens":"#)
-            .number(self.prompt_tokens)
+            .number(self.0.prompt_tokens)
             .raw(",\"output_tokens\":0}}}\n\n");
     }
 
     fn write_end(&self, writer: Writer<'_>) {
         writer
             .raw(r#","delta":{"stop_reason":""#)
-            .raw(stop_reason(self.text.is_cut))
+            .raw(stop_reason(self.0.text.is_cut))
             .raw(r#"","stop_sequence":null},"usage":{"output_tokens":"#)
-            .number(self.text.tokens)
+            .number(self.0.text.tokens)
             .raw("}}\n\n");
     }
 }

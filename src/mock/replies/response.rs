@@ -1,5 +1,6 @@
 //! OpenAI's responses.
 
+use super::Told;
 use super::events::{Event, Script};
 use crate::mock::plan::{Request, Text};
 use crate::mock::words;
@@ -20,15 +21,11 @@ enum Stage {
 }
 
 /// A response as events: the response, its message and the message's text begin, grow and end.
-pub(super) struct Story {
-    model: String,
-    text: Text,
-    prompt_tokens: usize,
-}
+pub(super) struct Story(Told);
 
 impl Story {
     pub(super) fn new(request: &Request, text: &Text) -> Self {
-        Self { model: request.model.clone(), text: *text, prompt_tokens: request.prompt_tokens }
+        Self(Told::new(request, text))
     }
 
     fn push_response<'a>(&self, writer: Writer<'a>, stage: Stage) -> Writer<'a> {
@@ -41,11 +38,11 @@ impl Story {
             .raw(status)
             .raw(r#"","error":null,"incomplete_details":"#)
             .raw(match stage {
-                Stage::Ended if self.text.is_cut => r#"{"reason":"max_output_tokens"}"#,
+                Stage::Ended if self.0.text.is_cut => r#"{"reason":"max_output_tokens"}"#,
                 _ => "null",
             })
             .raw(r#","model":"#)
-            .quoted(&self.model)
+            .quoted(&self.0.model)
             .raw(r#","parallel_tool_calls":true,"tool_choice":"auto","tools":[],"output":["#);
         match stage {
             Stage::Begun => writer.raw(r#"],"usage":null}"#),
@@ -69,7 +66,7 @@ impl Story {
     }
 
     fn push_part<'a>(&self, writer: Writer<'a>, stage: Stage) -> Writer<'a> {
-        let tokens = if stage == Stage::Ended { self.text.tokens } else { 0 };
+        let tokens = if stage == Stage::Ended { self.0.text.tokens } else { 0 };
         writer
             .raw(r#"{"type":"output_text","annotations":[],"logprobs":[],"text":""#)
             .words(tokens)
@@ -79,24 +76,24 @@ impl Story {
     fn push_usage<'a>(&self, writer: Writer<'a>) -> Writer<'a> {
         writer
             .raw(r#"{"input_tokens":"#)
-            .number(self.prompt_tokens)
+            .number(self.0.prompt_tokens)
             .raw(r#","input_tokens_details":{"cached_tokens":0,"cache_write_tokens":0}"#)
             .raw(r#","output_tokens":"#)
-            .number(self.text.tokens)
+            .number(self.0.text.tokens)
             .raw(r#","output_tokens_details":{"reasoning_tokens":0},"total_tokens":"#)
-            .number(self.prompt_tokens + self.text.tokens)
+            .number(self.0.prompt_tokens + self.0.text.tokens)
             .raw("}")
     }
 
     fn end_status(&self) -> &'static str {
-        if self.text.is_cut { "incomplete" } else { "completed" }
+        if self.0.text.is_cut { "incomplete" } else { "completed" }
     }
 
     fn sequence_number(&self, event: Event) -> usize {
         match event {
             Event::Opening(index) => index,
             Event::Token(index) => self.opening_events() + index,
-            Event::Closing(index) => self.opening_events() + self.text.tokens + index,
+            Event::Closing(index) => self.opening_events() + self.0.text.tokens + index,
         }
     }
 
@@ -110,7 +107,7 @@ impl Story {
             Event::Closing(0) => "response.output_text.done",
             Event::Closing(1) => "response.content_part.done",
             Event::Closing(2) => "response.output_item.done",
-            Event::Closing(_) if self.text.is_cut => "response.incomplete",
+            Event::Closing(_) if self.0.text.is_cut => "response.incomplete",
             Event::Closing(_) => "response.completed",
         }
     }
@@ -148,7 +145,7 @@ impl Script for Story {
             Event::Closing(_) => writer
                 .raw(PLACE)
                 .raw(r#","logprobs":[],"text":""#)
-                .words(self.text.tokens)
+                .words(self.0.text.tokens)
                 .raw("\""),
         };
         writer.raw("}\n\n");
