@@ -2,6 +2,7 @@
 #
 #   make demo          a gateway with mock models behind it, on 127.0.0.1:8080
 #   make test          everything that must pass, with what it needs installed
+#   make slow          slowhttptest against a gateway with short deadlines
 #   make bench         the comparison with nginx and HAProxy
 #   make lint          format, clippy, licences and advisories
 
@@ -9,7 +10,7 @@ CARGO   ?= cargo
 PROFILE ?= quick
 VENV    ?= target/sdk-venv
 
-.PHONY: demo test lint bench unit suite sdk deps tools docs-check bench-instructions clean
+.PHONY: demo test lint bench unit suite sdk deps tools docs-check slow bench-instructions clean
 
 demo:
 	$(CARGO) run --release --bin ringgate -- demo
@@ -41,6 +42,11 @@ $(VENV)/installed: tests/sdk/requirements.txt
 	python3 -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --requirement tests/sdk/requirements.txt
 	touch $@
+
+# Hundreds of slow clients; wants slowhttptest, which Debian has.
+slow:
+	$(CARGO) build --profile $(PROFILE) --bin ringgate
+	python3 tests/slow.py target/$(PROFILE)/ringgate
 
 # promtool reads the metrics page; Debian has it in `prometheus`. valgrind counts instructions.
 deps:

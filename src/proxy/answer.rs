@@ -23,7 +23,7 @@ impl Exchange<'_> {
     pub(super) async fn rescue(&mut self, error: ExchangeError) -> After {
         self.count(&error);
         if self.record.status.is_some() {
-            return self.cut();
+            return self.cut(&error);
         }
         if matches!(error.outcome(), Outcome::DownstreamGone) {
             return After::Close;
@@ -60,9 +60,11 @@ impl Exchange<'_> {
         }
     }
 
-    /// The response has begun and cannot be finished: the client must notice.
-    fn cut(&self) -> After {
-        self.downstream.link.carrier.cut(self.record.ends_by_close);
+    /// The response has begun and cannot be finished: the client must notice. Of one that has
+    /// stopped reading, the kernel would keep what is not read, megabytes, as long as it likes.
+    fn cut(&self, error: &ExchangeError) -> After {
+        let is_stalled = matches!(error, ExchangeError::DownstreamStalled);
+        self.downstream.link.carrier.cut(self.record.ends_by_close || is_stalled);
         After::Close
     }
 

@@ -86,11 +86,11 @@ impl Carrier {
     }
 
     /// Lets the client notice that the message being sent will not be finished. With chunks or a
-    /// length it does anyway; where the end of the connection is the end of the body
-    /// (`ends_by_close`), only a reset tells.
-    pub(super) fn cut(&self, ends_by_close: bool) {
+    /// length it does anyway; `by_reset` is for where the end of the connection is the end of the
+    /// body, and for what the client has left unread.
+    pub(super) fn cut(&self, by_reset: bool) {
         match self {
-            Self::Http1(stream) if ends_by_close => stream.reset_on_close(),
+            Self::Http1(stream) if by_reset => stream.reset_on_close(),
             Self::Http1(_) => {}
         }
     }
