@@ -54,8 +54,12 @@ class Attack:
 ATTACKS = [
     Attack("slow heads", "/bytes/128", 1000, ["-H", "-i", "1", "-x", "8"]),
     Attack("slow bodies", "/bytes/128", 1000, ["-B", "-i", "1", "-x", "8", "-s", "1000000"]),
-    # Each answer is larger than what the sockets on its way take.
-    Attack("slow readers", "/bytes/16777216", 200, ["-X", "-n", "1", "-z", "8", "-w", "8", "-y", "16"]),
+    # Each answer is larger than what the sockets on its way take. What the client's own socket has
+    # is read before a reset is seen, so the reads are not of single bytes.
+    Attack(
+        "slow readers", "/bytes/16777216", 200,
+        ["-X", "-n", "1", "-z", "512", "-w", "512", "-y", "1024"],
+    ),
 ]
 
 ALL_CLOSED = "No open connections left"
