@@ -13,6 +13,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// A model may think that long before its first byte.
 const FIRST_BYTE: Duration = Duration::from_secs(300);
 const IDLE: Duration = Duration::from_secs(300);
+/// People leave pages open. A peer that vanished without a word costs two sockets until then.
+const UPGRADE_IDLE: Duration = Duration::from_secs(3600);
 
 const WEIGHT: u32 = 1;
 /// Bounds the table that weights are laid out in.
@@ -30,7 +32,13 @@ pub(super) fn cluster(name: &str, section: &mut Section<'_>) -> Cluster {
     Cluster {
         name: name.to_owned(),
         endpoints: endpoints.into_iter().map(|endpoint| endpoint.is).collect(),
-        timeouts: section.section("timeouts", timeouts),
+        timeouts: section.section("timeouts", |section| {
+            let upgrade_idle = section.take("upgrade_idle", units::timeout);
+            ClusterTimeouts {
+                upgrade_idle: upgrade_idle.unwrap_or(Some(UPGRADE_IDLE)),
+                ..timeouts(section)
+            }
+        }),
         proxy_protocol: section.take("proxy_protocol", |value| {
             value.choice(&[("v1", Version::V1), ("v2", Version::V2)], &[])
         }),
@@ -100,5 +108,7 @@ pub(super) fn timeouts(section: &mut Section<'_>) -> ClusterTimeouts {
         first_byte: timeout("first_byte", Some(FIRST_BYTE)),
         idle: timeout("idle", Some(IDLE)),
         total: timeout("total", None),
+        // Models are never asked for another protocol.
+        upgrade_idle: None,
     }
 }

@@ -21,4 +21,5 @@ mod sha1;
 pub mod span;
 mod syntax;
 pub mod target;
+pub mod upgrade;
 pub mod websocket;

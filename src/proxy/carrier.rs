@@ -67,6 +67,29 @@ impl Carrier {
         Ok(head.len() as u64)
     }
 
+    /// Sends a 101 that the client has asked for. What goes either way behind it are bytes of
+    /// another protocol.
+    pub(super) async fn send_switch(&self, head: &[u8], deadline: &Deadline) -> io::Result<u64> {
+        match self {
+            Self::Http1(stream) => stream.send_bytes(head, deadline).await?,
+        }
+        Ok(head.len() as u64)
+    }
+
+    /// Sends bytes of another protocol.
+    pub(super) async fn send_tunnelled(&self, bytes: &[u8], deadline: &Deadline) -> io::Result<()> {
+        match self {
+            Self::Http1(stream) => stream.send_bytes(bytes, deadline).await,
+        }
+    }
+
+    /// Says that nothing more will be sent, behind a switch; what was sent still arrives.
+    pub(super) fn finish_sending(&self) {
+        match self {
+            Self::Http1(stream) => stream.finish_sending(),
+        }
+    }
+
     /// Sends a message whose body is there as a whole: its head, then up to three pieces.
     pub(super) async fn send_message(
         &self,

@@ -26,6 +26,8 @@ pub(super) enum ExchangeError {
     /// The response broke off after its head went out.
     UpstreamCut,
     IdleTimeout,
+    /// Nothing has moved on a switched connection.
+    UpgradeIdle,
     DownstreamGone,
     /// The client takes no more of the response.
     DownstreamStalled,
@@ -72,7 +74,8 @@ impl ExchangeError {
             Self::ConnectTimeout
             | Self::FirstByteTimeout
             | Self::TotalTimeout
-            | Self::IdleTimeout => 504,
+            | Self::IdleTimeout
+            | Self::UpgradeIdle => 504,
             // Nobody reads it; the log has it, by the name nginx gave it.
             Self::DownstreamGone | Self::DownstreamStalled => 499,
             Self::Call(call) => call.status(),
@@ -87,9 +90,10 @@ impl ExchangeError {
             Self::NoEndpoint => "No endpoint is available for this request.",
             Self::ConnectFailed | Self::UpstreamClosed => "The upstream did not answer.",
             Self::UpstreamFault(_) | Self::UpstreamCut => "The upstream's answer was not usable.",
-            Self::ConnectTimeout | Self::FirstByteTimeout | Self::IdleTimeout => {
-                "The upstream did not answer in time."
-            }
+            Self::ConnectTimeout
+            | Self::FirstByteTimeout
+            | Self::IdleTimeout
+            | Self::UpgradeIdle => "The upstream did not answer in time.",
             Self::TotalTimeout => "The request took longer than it may.",
             Self::DownstreamGone | Self::DownstreamStalled => "The client went away.",
             Self::BodiesFull => "Too many request bodies are being held; try again shortly.",
@@ -120,7 +124,7 @@ impl ExchangeError {
             Self::UpstreamFault(_) | Self::UpstreamCut => Outcome::UpstreamCut,
             Self::ConnectTimeout => Outcome::ConnectTimeout,
             Self::FirstByteTimeout => Outcome::FirstByteTimeout,
-            Self::IdleTimeout => Outcome::IdleTimeout,
+            Self::IdleTimeout | Self::UpgradeIdle => Outcome::IdleTimeout,
             Self::TotalTimeout => Outcome::TotalTimeout,
         }
     }
@@ -139,6 +143,7 @@ impl ExchangeError {
             Self::UpstreamFault(fault) => fault.label(),
             Self::UpstreamCut => "upstream_cut",
             Self::IdleTimeout => "idle_timeout",
+            Self::UpgradeIdle => "upgrade_idle",
             Self::DownstreamGone => "downstream_gone",
             Self::DownstreamStalled => "downstream_stalled",
             Self::BodiesFull => "bodies_full",

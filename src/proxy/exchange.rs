@@ -45,6 +45,8 @@ pub(super) struct Exchange<'c> {
     pub(super) continued: bool,
     /// Whether the connection is kept when all goes well.
     pub(super) keep_alive: bool,
+    /// The endpoint has been asked for another protocol on the client's behalf.
+    pub(super) asks_to_switch: bool,
     /// Set on AI routes: errors are told in it.
     pub(super) dialect: Option<Dialect>,
     pub(super) first_event: FirstEvent,
@@ -69,6 +71,7 @@ impl<'c> Exchange<'c> {
             body_allowance: 0,
             holds: Vec::new(),
             continued: false,
+            asks_to_switch: false,
             dialect: None,
             first_event: FirstEvent::default(),
             total_until: None,
@@ -182,6 +185,7 @@ impl<'c> Exchange<'c> {
 
     /// Writes the request head for an endpoint of a cluster into `scratch.out`.
     pub(super) fn write_cluster_request(&mut self, route: &Route) {
+        self.asks_to_switch = self.asks_to_switch_on(route);
         let Scratch { head, request, path, out, .. } = &mut *self.scratch;
         let (new_prefix, rest) = change_prefix(route, path);
         out.clear();
@@ -201,6 +205,7 @@ impl<'c> Exchange<'c> {
             },
             edits: &route.request_headers,
             expect: request.expects_continue && !self.body.is_ended(),
+            upgrade: self.asks_to_switch,
         }
         .write(out);
     }

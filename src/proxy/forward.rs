@@ -3,7 +3,7 @@
 use super::client_address::ClientFields;
 use super::settings::HeaderEdits;
 use crate::http::field_name::FieldName;
-use crate::http::fields::Field;
+use crate::http::fields::{Field, Fields};
 use crate::http::h1::{BodyEncoder, RequestHead, ResponseHead};
 use crate::http::message::{BodyLength, Version};
 use crate::net::tls::ClientCertificate;
@@ -80,6 +80,8 @@ pub(super) struct ClusterRequest<'a> {
     pub(super) edits: &'a HeaderEdits,
     /// The client waits for 100 (Continue) from the endpoint.
     pub(super) expect: bool,
+    /// The endpoint may switch to one of the protocols that the client's Upgrade names.
+    pub(super) upgrade: bool,
 }
 
 impl ClusterRequest<'_> {
@@ -120,6 +122,9 @@ impl ClusterRequest<'_> {
         self.framing.write(out);
         if self.expect {
             out.extend_from_slice(b"expect: 100-continue\r\n");
+        }
+        if self.upgrade {
+            write_upgrade(out, bytes, &head.fields);
         }
         if head.accepts_trailers {
             out.extend_from_slice(b"te: trailers\r\n");
@@ -190,6 +195,35 @@ impl Response<'_> {
             !matches!(field.known, FieldName::ContentLength | FieldName::TransferEncoding)
         });
         out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// A response head after which the connection speaks another protocol (101).
+pub(super) struct Switch<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) head: &'a ResponseHead,
+    pub(super) edits: &'a HeaderEdits,
+}
+
+impl Switch<'_> {
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        let Self { bytes, head, .. } = *self;
+        write_status_line(out, head.status, head.reason.of(bytes));
+        // No body follows, whatever they say (RFC 9110, 8.6).
+        copy_fields(out, bytes, head.fields.as_slice(), self.edits, |field| {
+            !matches!(field.known, FieldName::ContentLength | FieldName::TransferEncoding)
+        });
+        write_upgrade(out, bytes, &head.fields);
+        write_set(out, self.edits);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// The same protocols on the next connection (RFC 9110, 7.8).
+fn write_upgrade(out: &mut Vec<u8>, bytes: &[u8], fields: &Fields) {
+    if let Some(field) = fields.first(FieldName::Upgrade) {
+        out.extend_from_slice(b"connection: upgrade\r\n");
+        write_field(out, "upgrade", field.value.of(bytes));
     }
 }
 

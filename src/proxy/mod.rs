@@ -32,6 +32,8 @@ pub mod settings;
 mod settle;
 pub mod shared;
 pub mod snapshot;
+mod tunnel;
+mod upgrade;
 mod upload;
 mod view;
 pub mod worker;

@@ -134,6 +134,10 @@ impl Exchange<'_> {
     ) -> Result<Relayed, ExchangeError> {
         let mut received = Input::default();
         self.read_response_head(upstream, &mut received, timeouts, watch, whole).await?;
+        if self.scratch.response.status == 101 {
+            // Rare and long, as above.
+            return Box::pin(self.switch(upstream, received, timeouts)).await;
+        }
         let arrived = self.downstream.worker.core.now();
         let mut decoder = upstream.decoder(self.scratch.response.body);
         let framing = self.write_response_head(&mut received, whole.get());
@@ -198,11 +202,7 @@ impl Exchange<'_> {
                 }
                 received.push(chunk);
             }
-            if self.scratch.response.status == 101 {
-                // No Upgrade was asked for: RFC 9110, 15.2.2.
-                return Err(ResponseFault(Refusal::SwitchUnasked).into());
-            }
-            if self.scratch.response.status >= 200 {
+            if !self.scratch.response.is_interim() {
                 return Ok(());
             }
             // While the request is still coming, nobody owes an answer.

@@ -256,6 +256,8 @@ pub struct ClusterTimeouts {
     pub idle: Option<Duration>,
     /// From the first byte of the request to the last of the response.
     pub total: Option<Duration>,
+    /// Between two pieces in either direction, once the connection speaks another protocol.
+    pub upgrade_idle: Option<Duration>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -125,6 +125,7 @@ fn ops_cluster(name: &str) -> settings::Cluster {
             first_byte: Some(OPS_TIMEOUT),
             idle: Some(OPS_TIMEOUT),
             total: None,
+            upgrade_idle: None,
         },
         proxy_protocol: None,
     }

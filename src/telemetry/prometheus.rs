@@ -24,6 +24,7 @@ pub fn render(report: &Report<'_>) -> String {
     write_connections(&mut page, report.workers);
     write_handshakes(&mut page, report.workers);
     write_certificates(&mut page, report);
+    write_upgrades(&mut page, report.workers);
     write_traffic(&mut page, report.workers);
     write_upstreams(&mut page, report.workers);
     write_endpoint_series(&mut page, report.workers);
@@ -174,6 +175,17 @@ fn write_certificates(page: &mut Exposition<'_>, report: &Report<'_>) {
     for certificate in report.certificates {
         family.series(&[("file", &certificate.file)], certificate.not_after);
     }
+}
+
+fn write_upgrades(page: &mut Exposition<'_>, workers: Workers<'_>) {
+    let help = "Connections switched to another protocol.";
+    let mut family = page.counter("ringgate_upgrades_total", help);
+    for (protocol, count) in by_label(workers, |worker| worker.upgrades.iter().collect()) {
+        family.series(&[("protocol", protocol)], count);
+    }
+    let help = "Connections that speak another protocol now.";
+    page.gauge("ringgate_upgrades_active", help)
+        .series(&[], sum(workers, WorkerMetrics::upgrades_active));
 }
 
 fn write_traffic(page: &mut Exposition<'_>, workers: Workers<'_>) {

@@ -19,6 +19,11 @@ const SERIES_MAX: usize = 10_000;
 /// The label value of everything beyond the bound on series.
 pub const OVERFLOW: &str = "other";
 
+/// What connections are switched to; the constants are indices.
+pub const UPGRADE_LABELS: [&str; 2] = ["websocket", "other"];
+pub const UPGRADE_WEBSOCKET: usize = 0;
+pub const UPGRADE_OTHER: usize = 1;
+
 /// Counters of one worker. Every field has the worker's thread as its only writer.
 // On cache lines of its own: a neighbour's writes must not slow this worker's.
 #[repr(align(128))]
@@ -60,6 +65,11 @@ pub struct WorkerMetrics {
     pub upstream_retries: Counter,
     /// What was wrong with responses or their connections, by kind.
     pub upstream_faults: Labelled,
+
+    /// Connections switched to another protocol, by [`UPGRADE_LABELS`].
+    pub upgrades: Labelled,
+    /// Those of them that have ended.
+    pub upgrades_ended: Counter,
 
     /// Access log lines lost because the log thread was behind.
     pub access_log_dropped: Counter,
@@ -106,6 +116,8 @@ impl WorkerMetrics {
             upstream_reused: Counter::default(),
             upstream_retries: Counter::default(),
             upstream_faults: Labelled::new(fault_labels),
+            upgrades: Labelled::new(&UPGRADE_LABELS),
+            upgrades_ended: Counter::default(),
             access_log_dropped: Counter::default(),
             driver: Mutex::default(),
             requests_by: Series::default(),
@@ -132,10 +144,18 @@ impl WorkerMetrics {
         came.saturating_sub(left)
     }
 
+    /// Connections of this worker that have been switched to another protocol.
+    pub fn upgrades_active(&self) -> u64 {
+        let ended = self.upgrades_ended.get();
+        let begun: u64 = self.upgrades.iter().map(|(_, count)| count).sum();
+        begun.saturating_sub(ended)
+    }
+
     /// Counts the connections that died with a worker as closed. For the replacing thread, before
     /// it serves any of its own.
     pub fn close_lost_connections(&self) {
         self.connections_closed.add(self.connections_active());
+        self.upgrades_ended.add(self.upgrades_active());
     }
 
     /// The series of one label set. Takes a lock and may allocate: ask once and keep the answer.

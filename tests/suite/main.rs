@@ -28,3 +28,4 @@ mod tls_upstream;
 mod systemd;
 mod upstream_faults;
 mod workers;
+mod websocket;
