@@ -34,9 +34,11 @@ unit:
 suite:
 	RINGGATE_TEST_IO=$(DRIVER) $(CARGO) test --profile $(PROFILE) --test suite
 
-# The official OpenAI and Anthropic SDKs against `ringgate demo`.
+# The official OpenAI and Anthropic SDKs against `ringgate demo`; a WebSocket library through it.
 sdk: $(VENV)/installed
 	RINGGATE_TEST_SDK=$(abspath $(VENV))/bin/python $(CARGO) test --profile $(PROFILE) --test sdk
+	RINGGATE_TEST_SDK=$(abspath $(VENV))/bin/python $(CARGO) test --profile $(PROFILE) \
+		--test suite websocket_library
 
 $(VENV)/installed: tests/sdk/requirements.txt
 	python3 -m venv $(VENV)

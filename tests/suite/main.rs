@@ -29,3 +29,4 @@ mod systemd;
 mod upstream_faults;
 mod workers;
 mod websocket;
+mod websocket_library;
