@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import ssl
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from peers import REMOVED_FIELD, REQUEST_FIELD, RESPONSE_FIELD, Peer
+from peers import CERTIFICATE, REMOVED_FIELD, REQUEST_FIELD, RESPONSE_FIELD, Peer
 from process import BenchError, Program, running, wait_until
 from scenarios import Duties, Kind, Scenario
 
@@ -56,20 +58,34 @@ def started(
     """Runs the peer as the scenario wants it; the context begins when it answers correctly."""
     name = f"{scenario.name}-{peer.name}"
     configuration = directory / f"{name}.conf"
+    if scenario.duties.tls:
+        certify(directory)
     configuration.write_text(peer.configuration(scenario.duties, log.file))
     command = peer.command(programs.get(peer.name, peer.program), configuration)
     output = log.file if peer.logs_to_stdout and scenario.duties.access_log else None
     with running(name, command, UNDER_TEST_CPU, directory, output) as program:
-        wait_until(program, lambda: answers(peer.port), "no answer")
+        wait_until(program, lambda: answers(peer.port, scenario.duties.tls), "no answer")
         check_reply(peer, scenario)
         check_duties(peer, scenario.duties)
         yield Candidate(peer, program, log)
 
 
-def answers(port: int) -> bool:
+def certify(directory: Path) -> None:
+    """Makes a certificate and its key, in one file for all candidates."""
+    file = directory / CERTIFICATE
+    if file.exists():
+        return
+    words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+    subject = ["-subj", "/CN=bench", "-keyout", str(file), "-out", str(file.with_suffix(".crt"))]
+    subprocess.run([*words.split(), *subject], check=True, capture_output=True)
+    with open(file, "a") as both:
+        both.write(file.with_suffix(".crt").read_text())
+
+
+def answers(port: int, tls: bool) -> bool:
     """Whether a request comes through to the upstream and back."""
     try:
-        return fetch(port, "GET", "/bytes/1").body == b"x"
+        return fetch(port, "GET", "/bytes/1", tls=tls).body == b"x"
     except (OSError, http.client.HTTPException):
         return False
 
@@ -83,8 +99,13 @@ class Reply:
     body: bytes
 
 
-def fetch(port: int, method: str, path: str, body: bytes | None = None) -> Reply:
+def fetch(
+    port: int, method: str, path: str, body: bytes | None = None, tls: bool = False
+) -> Reply:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    if tls:
+        anybody = ssl._create_unverified_context()
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=5, context=anybody)
     try:
         fields = {"content-type": "application/json"} if body else {}
         connection.request(method, path, body, fields)
@@ -102,7 +123,7 @@ def check_reply(peer: Peer, scenario: Scenario) -> None:
         reply = fetch(peer.port, "POST", scenario.path, scenario.body.read_bytes())
         wanted = CHAT_REPLY_BYTES
     else:
-        reply = fetch(peer.port, "GET", scenario.path)
+        reply = fetch(peer.port, "GET", scenario.path, tls=scenario.duties.tls)
         wanted = int(scenario.path.rpartition("/")[2])
     if reply.status != 200 or len(reply.body) != wanted:
         raise BenchError(

@@ -31,13 +31,13 @@ class RequestLoad:
 
 def send_requests(
     port: int, path: str, seconds: int, connections: int, cpu: int,
-    close: bool = False, body: Path | None = None,
+    close: bool = False, body: Path | None = None, tls: bool = False,
 ) -> RequestLoad:
     """Keeps `connections` busy with one request at a time each. The duration is whole seconds."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(HERE / "wrk.lua")]
     if close:
         command += ["-H", "Connection: close"]
-    command.append(f"http://127.0.0.1:{port}{path}")
+    command.append(f"{'https' if tls else 'http'}://127.0.0.1:{port}{path}")
     if body:
         command += ["--", str(body)]
     done = subprocess.run(

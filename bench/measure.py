@@ -137,7 +137,7 @@ def load(scenario: Scenario, candidate: Candidate, seconds: int) -> RequestLoad:
     """The scenario's load on one candidate."""
     return send_requests(
         candidate.peer.port, scenario.path, seconds, scenario.connections, LOAD_CPU,
-        scenario.close, scenario.body,
+        scenario.close, scenario.body, scenario.duties.tls,
     )
 
 

@@ -21,6 +21,9 @@ CONNECTIONS = 9000
 # less CPU time for nginx, a third for HAProxy.
 BUFFER_KIB = 32
 
+# A certificate and its key, beside the logs.
+CERTIFICATE = "bench.pem"
+
 # The header edits of the governed scenario; `check` looks for them.
 REQUEST_FIELD = ("x-bench", "1")
 RESPONSE_FIELD = ("x-served-by", "bench")
@@ -53,6 +56,12 @@ def nginx_configuration(duties: Duties, log: Path) -> str:
         proxy_set_header {REQUEST_FIELD[0]} {REQUEST_FIELD[1]};
         add_header {RESPONSE_FIELD[0]} {RESPONSE_FIELD[1]} always;
         proxy_hide_header {REMOVED_FIELD};""" if duties.header_edits else ""
+    certificate = log.parent / CERTIFICATE
+    tls = f"""\
+        ssl_certificate {certificate};
+        ssl_certificate_key {certificate};
+        ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_session_cache shared:sessions:10m;""" if duties.tls else ""
     metrics = f"""\
     server {{
         listen 127.0.0.1:{NGINX_METRICS_PORT};
@@ -81,7 +90,8 @@ http {{
         keepalive_time 1d;
     }}
     server {{
-        listen 127.0.0.1:{NGINX_PORT} reuseport backlog=4096;
+        listen 127.0.0.1:{NGINX_PORT} {"ssl" if duties.tls else ""} reuseport backlog=4096;
+{tls}
         proxy_http_version 1.1;
         proxy_buffer_size {BUFFER_KIB}k;
         proxy_buffers 8 {BUFFER_KIB}k;
@@ -114,6 +124,7 @@ def haproxy_configuration(duties: Duties, log: Path) -> str:
     http-request set-header {REQUEST_FIELD[0]} {REQUEST_FIELD[1]}
     http-response set-header {RESPONSE_FIELD[0]} {RESPONSE_FIELD[1]}
     http-response del-header {REMOVED_FIELD}""" if duties.header_edits else ""
+    tls = f" ssl crt {log.parent / CERTIFICATE} alpn http/1.1" if duties.tls else ""
     metrics = f"""
 frontend metrics
     bind 127.0.0.1:{HAPROXY_METRICS_PORT}
@@ -135,8 +146,8 @@ defaults
     option forwardfor
 {log_option}
 frontend public
-    bind 127.0.0.1:{HAPROXY_PORT} backlog 4096
-    http-request set-header X-Forwarded-Proto http
+    bind 127.0.0.1:{HAPROXY_PORT} backlog 4096{tls}
+    http-request set-header X-Forwarded-Proto {"https" if duties.tls else "http"}
 {edits}
     default_backend origin
 backend origin
@@ -148,6 +159,8 @@ backend origin
 def ringgate_configuration(duties: Duties, log: Path) -> str:
     """One worker, the driver of its own choice, and its defaults in all else."""
     access_log = f'[access_log]\nfile = "{log}"' if duties.access_log else ""
+    certificate = log.parent / CERTIFICATE
+    tls = f'tls = [{{ cert = "{certificate}", key = "{certificate}" }}]' if duties.tls else ""
     edits = f"""\
 request_headers = {{ set = {{ {REQUEST_FIELD[0]} = "{REQUEST_FIELD[1]}" }} }}
 response_headers = {{ set = {{ {RESPONSE_FIELD[0]} = "{RESPONSE_FIELD[1]}" }}, \
@@ -162,6 +175,7 @@ bind = "127.0.0.1:{RINGGATE_METRICS_PORT}"
 [[listener]]
 name = "public"
 bind = "127.0.0.1:{RINGGATE_PORT}"
+{tls}
 {RINGGATE_AI if duties.ai else ""}
 [[route]]
 path = "/"

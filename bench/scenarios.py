@@ -27,12 +27,15 @@ class Duties:
     """Counters that can be scraped while it runs."""
     header_edits: bool = False
     """Set one request field, set one response field, remove one response field."""
+    tls: bool = False
+    """Speak TLS with clients, with one ECDSA certificate, sessions and tickets as it comes."""
     ai: bool = False
     """Find the model in the body and choose the endpoint by it. Only Ringgate can."""
 
 
 PLAIN = Duties()
 GOVERNED = Duties(access_log=True, metrics=True, header_edits=True)
+PRIVATE = Duties(tls=True)
 CHAT = Duties(access_log=True, ai=True)
 
 
@@ -54,6 +57,14 @@ SCENARIOS = [
     Scenario("plain-128", "128 B reply, 64 keep-alive connections"),
     Scenario("plain-16k", "16 KiB reply, 64 keep-alive connections", path="/bytes/16384"),
     Scenario("close", "128 B reply, a connection per request", close=True),
+    Scenario("tls", "128 B reply over TLS 1.3, 64 keep-alive connections", duties=PRIVATE),
+    Scenario(
+        "tls-handshakes",
+        "128 B reply, a full TLS 1.3 handshake (ECDSA P-256) per request",
+        duties=PRIVATE,
+        connections=32,
+        close=True,
+    ),
     Scenario(
         "governed-128",
         "128 B reply with access log, metrics and header edits",

@@ -10,10 +10,15 @@ use crate::telemetry::{HandOverOutcome, HandOvers};
 
 /// Hand-overs so far, an outcome and its count on each line.
 const HAND_OVERS: &str = "hand-overs";
+/// What session tickets are sealed with: clients that have one need no certificate.
+const TICKET_KEYS: &str = "ticket-keys";
 
 /// What this process passes on.
 pub(super) fn export(gateway: &Gateway) -> Vec<Section> {
-    vec![Section::new(HAND_OVERS, counts(&gateway.hand_overs))]
+    vec![
+        Section::new(HAND_OVERS, counts(&gateway.hand_overs)),
+        Section::new(TICKET_KEYS, gateway.shared.ticket_keys().export()),
+    ]
 }
 
 /// Takes over what came along.
@@ -22,6 +27,11 @@ pub(super) fn import(inheritance: &Inheritance, gateway: &Gateway) {
         add_counts(counts, &gateway.hand_overs);
         // The one that is about to succeed: the old process cannot show it any more.
         gateway.hand_overs.count(HandOverOutcome::Completed);
+    }
+    if let Some(keys) = inheritance.state(TICKET_KEYS)
+        && let Err(error) = gateway.shared.ticket_keys().import(keys)
+    {
+        tracing::warn!(%error, "clients begin new TLS sessions");
     }
 }
 

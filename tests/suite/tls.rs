@@ -9,6 +9,7 @@ use rcgen::DnType;
 use rustls::AlertDescription;
 use rustls::version::{TLS12, TLS13};
 
+use crate::support::MIB;
 use crate::support::client::Client;
 use crate::support::gate::Gate;
 use crate::support::gateway::{Gateway, GatewayBuilder, Reload, cluster_of, gateway, listener};
@@ -349,6 +350,48 @@ fn a_large_body_arrives_whole_however_its_records_are_cut() {
 }
 
 #[test]
+fn a_certificate_may_be_longer_than_a_record() {
+    let authority = Authority::new();
+    let names: Vec<String> = (0..1200).map(|n| format!("service-{n:04}.long.example")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let long = authority.issue("long", &names);
+    assert!(long.der.len() > 2 * 16 * 1024);
+    let origin = origin().start();
+    let lines = format!("{}\nclient_ca = {:?}", tls_of(&[&long]), authority.file());
+    let gateway = gateway().listener(&lines).route("/", &origin).start();
+    let client = authority.client_known_by(&long);
+    for _ in 0..2 {
+        let mut client = client.connect(gateway.address(), names[7]);
+        assert_eq!(client.get("/").text(), "hello");
+    }
+}
+
+#[test]
+fn a_client_that_reads_slowly_makes_nothing_pile_up() {
+    const LENGTH: usize = 64 << 20;
+    let authority = Authority::new();
+    let origin = origin()
+        .on(|_, connection| {
+            connection.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n"));
+            let piece = pattern(1 << 20);
+            (0..LENGTH >> 20).for_each(|_| connection.send(&piece));
+        })
+        .start();
+    let gateway = private(&authority).route("/", &origin).start();
+    let mut client = authority.client().connect(gateway.address(), NAME);
+    let before = gateway.rss();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.read_head().expect("a head");
+    let mut most = 0;
+    let piece = pattern(1 << 20);
+    for _ in 0..LENGTH >> 20 {
+        assert!(client.wire().read_exactly(1 << 20).expect("the body goes on") == piece);
+        most = most.max(gateway.rss());
+    }
+    assert!(most < before + 8 * MIB, "{} KiB more", (most - before) >> 10);
+}
+
+#[test]
 fn each_event_of_a_stream_leaves_at_once() {
     let authority = Authority::new();
     let gate = Gate::default();
@@ -531,4 +574,20 @@ fn the_end_of_each_certificate_is_on_the_metrics_page() {
     let series = format!("ringgate_certificate_expiry_seconds{{file={:?}}}", expired.cert);
     assert_eq!(gateway.count(&series), 978_307_200, "2001-01-01");
     assert!(gateway.stderr().contains("This certificate has expired"));
+}
+
+#[test]
+fn a_session_outlives_the_process_that_it_began_with() {
+    let authority = Authority::new();
+    let config = fixed(&authority.issue("a", &[NAME]));
+    let mut gateway = gateway().config(&config).start();
+    let client = authority.client();
+    assert_eq!(client.connect(gateway.address(), NAME).get("/").text(), "hello");
+
+    let old = gateway.hand_over();
+    assert!(gateway.wait_for_exit_of(old).success());
+
+    let mut client = client.connect(gateway.address(), NAME);
+    assert_eq!(client.get("/").text(), "hello");
+    assert!(client.is_resumed());
 }

@@ -124,10 +124,6 @@ impl HandshakeFailure {
         };
         Self { fault, cause: Cause::Io(error) }
     }
-
-    pub fn is_timeout(&self) -> bool {
-        self.fault == HandshakeFault::TimedOut
-    }
 }
 
 /// For the log: what was wrong, in words that an operator can act on.

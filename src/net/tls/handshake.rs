@@ -9,16 +9,15 @@ use aws_lc_rs::digest;
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::UnbufferedServerConnection;
-use rustls::{CommonState, HandshakeKind};
+use rustls::{CommonState, HandshakeKind, ProtocolVersion};
 
 use super::client::ClientTls;
 use super::distinguished_name;
 use super::engine::Engine;
 use super::failure::HandshakeFailure;
 use super::server::ServerTls;
-use super::stream::{
-    ClientCertificate, Negotiated, Protocol, Received, State, TlsStream, version_name,
-};
+use super::state::{Received, State};
+use super::stream::{ClientCertificate, Negotiated, Protocol, TlsStream};
 use crate::net::socket::Socket;
 use crate::runtime::io::Deadline;
 
@@ -92,12 +91,10 @@ fn poll_handshake(
                 return Poll::Ready(Err(failure));
             }
         }
-        // What a server sends behind the handshake, its tickets, leaves with the first response.
+        // The last that we have to say, such as a server's tickets, leaves with what is sent first,
+        // or when the first receive has to wait.
         if !state.engine.common().is_handshaking() {
-            return match &state.engine {
-                Engine::Server(_) => Poll::Ready(Ok(())),
-                Engine::Client(_) => state.poll_flush(socket, cx).map_err(HandshakeFailure::io),
-            };
+            return Poll::Ready(Ok(()));
         }
         if state.poll_flush(socket, cx).map_err(HandshakeFailure::io)?.is_pending() {
             return Poll::Pending;
@@ -105,7 +102,7 @@ fn poll_handshake(
         match socket.poll_recv(cx).map_err(HandshakeFailure::io)? {
             Poll::Ready(Some(chunk)) => {
                 first_bytes.see(&chunk);
-                state.incoming.push(chunk);
+                state.push(chunk);
             }
             Poll::Ready(None) => return Poll::Ready(Err(closed())),
             Poll::Pending => return Poll::Pending,
@@ -145,7 +142,10 @@ fn negotiated(engine: &Engine) -> Negotiated {
             Some(ALPN_HTTP2) => Protocol::Http2,
             _ => Protocol::Http1,
         },
-        version: version_name(common.protocol_version()),
+        version: match common.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => "1.3",
+            _ => "1.2",
+        },
         resumed: common.handshake_kind() == Some(HandshakeKind::Resumed),
         client: client.map(|certificate| Rc::new(describe(certificate))),
     }
