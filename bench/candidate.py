@@ -60,7 +60,7 @@ def started(
     configuration = directory / f"{name}.conf"
     if scenario.duties.tls:
         certify(directory)
-    configuration.write_text(peer.configuration(scenario.duties, log.file))
+    configuration.write_text(peer.configuration(scenario, log.file))
     command = peer.command(programs.get(peer.name, peer.program), configuration)
     output = log.file if peer.logs_to_stdout and scenario.duties.access_log else None
     with running(name, command, UNDER_TEST_CPU, directory, output) as program:

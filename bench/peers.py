@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from scenarios import Duties
+from scenarios import Scenario
 
 UPSTREAM_PORT = 18900
 
@@ -18,7 +18,7 @@ UPSTREAM_PORT = 18900
 CONNECTIONS = 9000
 
 # Room for a reply of 16 KiB with its head, which both would otherwise relay in pieces: a quarter
-# less CPU time for nginx, a third for HAProxy.
+# less CPU time for nginx, a third for HAProxy. Not given in scenarios with default buffers.
 BUFFER_KIB = 32
 
 # A certificate and its key, beside the logs.
@@ -38,19 +38,23 @@ class Peer:
     port: int
     metrics_port: int
     metrics_path: str
-    configuration: Callable[[Duties, Path], str]
-    """Text of the configuration file, given the duties and the access log's file."""
+    configuration: Callable[[Scenario, Path], str]
+    """Text of the configuration file, given the scenario and the access log's file."""
     command: Callable[[str, Path], list[str]]
     """Command line, given the program and the configuration file."""
     program: str
     logs_to_stdout: bool = False
 
 
-def nginx_configuration(duties: Duties, log: Path) -> str:
+def nginx_configuration(scenario: Scenario, log: Path) -> str:
     """Upstream keep-alive with HTTP/1.1, reuseport, a buffered log.
 
     Event streams are not buffered.
     """
+    duties = scenario.duties
+    buffers = "" if scenario.default_buffers else f"""\
+        proxy_buffer_size {BUFFER_KIB}k;
+        proxy_buffers 8 {BUFFER_KIB}k;"""
     access_log = f"{log} combined buffer=64k flush=1s" if duties.access_log else "off"
     edits = f"""\
         proxy_set_header {REQUEST_FIELD[0]} {REQUEST_FIELD[1]};
@@ -93,8 +97,7 @@ http {{
         listen 127.0.0.1:{NGINX_PORT} {"ssl" if duties.tls else ""} reuseport backlog=4096;
 {tls}
         proxy_http_version 1.1;
-        proxy_buffer_size {BUFFER_KIB}k;
-        proxy_buffers 8 {BUFFER_KIB}k;
+{buffers}
         proxy_set_header Connection "";
         proxy_set_header Host $host;
         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
@@ -112,12 +115,14 @@ http {{
 """
 
 
-def haproxy_configuration(duties: Duties, log: Path) -> str:
+def haproxy_configuration(scenario: Scenario, log: Path) -> str:
     """One thread, `http-reuse always`, `option http-no-delay`.
 
     The log goes to standard output, which is a file here: one write(2) per request and no
     syslog server, which is the cheapest way HAProxy has.
     """
+    duties = scenario.duties
+    buffers = "" if scenario.default_buffers else f"    tune.bufsize {1024 * BUFFER_KIB}"
     log_target = "    log stdout format raw local0 info" if duties.access_log else ""
     log_option = "    log global\n    option httplog" if duties.access_log else ""
     edits = f"""\
@@ -132,7 +137,7 @@ frontend metrics
     return f"""\
 global
     nbthread 1
-    tune.bufsize {1024 * BUFFER_KIB}
+{buffers}
     maxconn {CONNECTIONS}
 {log_target}
 defaults
@@ -156,8 +161,9 @@ backend origin
 """
 
 
-def ringgate_configuration(duties: Duties, log: Path) -> str:
+def ringgate_configuration(scenario: Scenario, log: Path) -> str:
     """One worker, the driver of its own choice, and its defaults in all else."""
+    duties = scenario.duties
     access_log = f'[access_log]\nfile = "{log}"' if duties.access_log else ""
     certificate = log.parent / CERTIFICATE
     tls = f'tls = [{{ cert = "{certificate}", key = "{certificate}" }}]' if duties.tls else ""

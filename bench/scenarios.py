@@ -50,12 +50,20 @@ class Scenario:
     path: str = "/bytes/128"
     connections: int = 64
     close: bool = False
+    default_buffers: bool = False
+    """The peers relay through the buffers they have when nobody says anything."""
     body: Path | None = None
 
 
 SCENARIOS = [
     Scenario("plain-128", "128 B reply, 64 keep-alive connections"),
     Scenario("plain-16k", "16 KiB reply, 64 keep-alive connections", path="/bytes/16384"),
+    Scenario(
+        "plain-16k-default",
+        "the same, with the peers' default buffers",
+        path="/bytes/16384",
+        default_buffers=True,
+    ),
     Scenario("close", "128 B reply, a connection per request", close=True),
     Scenario("tls", "128 B reply over TLS 1.3, 64 keep-alive connections", duties=PRIVATE),
     Scenario(

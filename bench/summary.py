@@ -82,6 +82,8 @@ BUDGETS = [
     Budget("plain-128", "cpu_vs_haproxy", 0.75, "of haproxy"),
     Budget("plain-16k", "cpu_vs_nginx", 0.85, "of nginx"),
     Budget("plain-16k", "cpu_vs_haproxy", 0.70, "of haproxy"),
+    Budget("plain-16k-default", "cpu_vs_nginx", 0.85, "of nginx"),
+    Budget("plain-16k-default", "cpu_vs_haproxy", 0.70, "of haproxy"),
     Budget("close", "cpu_vs_nginx", 0.90, "of nginx"),
     Budget("tls", "cpu_vs_nginx", 0.75, "of nginx"),
     Budget("tls-handshakes", "cpu_vs_nginx", 0.50, "of nginx"),

@@ -97,7 +97,7 @@ class Files(unittest.TestCase):
 
     def test_ringgate_is_configured_in_toml_whatever_the_duties(self) -> None:
         for scenario in SCENARIOS:
-            document = tomllib.loads(ringgate_configuration(scenario.duties, Path("/tmp/log")))
+            document = tomllib.loads(ringgate_configuration(scenario, Path("/tmp/log")))
             self.assertEqual("access_log" in document, scenario.duties.access_log)
             self.assertEqual("model" in document, scenario.duties.ai)
             self.assertEqual(document["route"][-1]["cluster"], "origin")
