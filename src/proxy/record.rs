@@ -35,6 +35,8 @@ pub(super) struct Record {
     pub(super) first_event_ns: Option<u64>,
     /// Time in which the exchange waited for nobody.
     pub(super) overhead_ns: u64,
+    /// When the head of the response, and what was at hand of its body, had been sent.
+    pub(super) answered: Option<Instant>,
 }
 
 impl Record {
@@ -59,6 +61,7 @@ impl Record {
             first_byte_ns: None,
             first_event_ns: None,
             overhead_ns: 0,
+            answered: None,
         }
     }
 

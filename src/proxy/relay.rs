@@ -154,6 +154,7 @@ impl Exchange<'_> {
             if std::mem::take(&mut first) {
                 let sent = self.downstream.worker.core.precise_now();
                 self.record.overhead_ns += sent.nanos_since(arrived);
+                self.record.answered = Some(sent);
             }
             if decoder.is_ended() {
                 break;

@@ -5,6 +5,7 @@ use super::request_id;
 use crate::http::field_name::FieldName;
 use crate::http::message::Version;
 use crate::http::span::Span;
+use crate::runtime::clock::Instant;
 use crate::telemetry::access_log::Line;
 use crate::telemetry::record::Outcome;
 
@@ -16,7 +17,7 @@ impl Drop for Exchange<'_> {
             true => Outcome::Shutdown,
             false => Outcome::Internal,
         });
-        let total_ns = worker.core.precise_now().nanos_since(self.record.began);
+        let total_ns = self.ended_at().nanos_since(self.record.began);
         let status = self.record.status.unwrap_or(UNANSWERED);
         let number = worker.next_settled();
         self.count_ended(total_ns, status);
@@ -30,6 +31,14 @@ impl Drop for Exchange<'_> {
 const UNANSWERED: u16 = 0;
 
 impl Exchange<'_> {
+    /// An exchange that was answered in this turn of the loop has ended just now: one reading of
+    /// the clock will do.
+    fn ended_at(&self) -> Instant {
+        let core = &self.downstream.worker.core;
+        let answered = self.record.answered.filter(|&answered| answered >= core.now());
+        answered.unwrap_or_else(|| core.precise_now())
+    }
+
     fn count_ended(&self, total_ns: u64, status: u16) {
         let Self { downstream, view, scratch, record, .. } = self;
         let metrics = &downstream.worker.metrics;

@@ -29,6 +29,9 @@ pub struct Core {
     pub(super) timers: RefCell<Wheel<Option<Waker>>>,
     tasks: RefCell<Tasks>,
     ready: RefCell<VecDeque<TaskKey>>,
+    /// Tasks that have not been polled yet. They need not wait for the next turn: what a connection
+    /// is accepted for is mostly there already.
+    spawned: RefCell<VecDeque<TaskKey>>,
     remote: Arc<Remote>,
     stats: Arc<LoopStats>,
     stopping: Cell<bool>,
@@ -54,6 +57,7 @@ impl Core {
             timers: RefCell::new(Wheel::new(now.tick())),
             tasks: RefCell::new(Tasks::default()),
             ready: RefCell::new(VecDeque::new()),
+            spawned: RefCell::new(VecDeque::new()),
             remote: Remote::register()?,
             stats,
             stopping: Cell::new(false),
@@ -104,7 +108,7 @@ impl Core {
     /// Starts a task. It runs until it is done, or until the loop ends.
     pub fn spawn(&self, future: impl Future<Output = ()> + 'static) {
         let key = self.tasks.borrow_mut().insert(Box::pin(future));
-        self.ready.borrow_mut().push_back(key);
+        self.spawned.borrow_mut().push_back(key);
     }
 
     pub fn tasks(&self) -> usize {
@@ -155,22 +159,34 @@ impl Core {
         Ok(())
     }
 
-    /// Polls the tasks that are ready now; what they make ready waits for the next turn, so that
-    /// tasks which wake each other cannot keep events waiting.
+    /// Polls the tasks that are ready now, and those they spawn; what they wake waits for the
+    /// next turn, so that tasks which wake each other cannot keep events waiting.
     fn run_ready(self: &Rc<Self>) {
+        self.run_spawned();
         let count = self.ready.borrow().len();
         for _ in 0..count {
             let Some(key) = self.ready.borrow_mut().pop_front() else { return };
-            let Some(mut future) = self.tasks.borrow_mut().take(key) else { continue };
-            let waker = key.waker(self.remote_id());
-            let polled = poll_caught(future.as_mut(), &mut Context::from_waker(&waker));
-            match polled {
-                Ok(Poll::Pending) => self.tasks.borrow_mut().put_back(key, future),
-                Ok(Poll::Ready(())) => self.finish(key, future),
-                Err(()) => {
-                    self.stats.panics.add(1);
-                    self.finish(key, future);
-                }
+            self.poll_task(key);
+            self.run_spawned();
+        }
+    }
+
+    fn run_spawned(self: &Rc<Self>) {
+        loop {
+            let Some(key) = self.spawned.borrow_mut().pop_front() else { return };
+            self.poll_task(key);
+        }
+    }
+
+    fn poll_task(self: &Rc<Self>, key: TaskKey) {
+        let Some(mut future) = self.tasks.borrow_mut().take(key) else { return };
+        let waker = key.waker(self.remote_id());
+        match poll_caught(future.as_mut(), &mut Context::from_waker(&waker)) {
+            Ok(Poll::Pending) => self.tasks.borrow_mut().put_back(key, future),
+            Ok(Poll::Ready(())) => self.finish(key, future),
+            Err(()) => {
+                self.stats.panics.add(1);
+                self.finish(key, future);
             }
         }
     }
