@@ -57,8 +57,7 @@ impl ServerTls {
         };
         let mut config = builder.with_cert_resolver(Arc::new(Chosen(settings.identities.clone())));
         config.alpn_protocols = alpn(http2);
-        // All suites are as strong as the others; ours first means AES, for which servers have
-        // instructions.
+        // All suites are good enough, and ours are in the order of what they cost.
         config.ignore_client_order = true;
         // Tickets are all there is: what a server keeps of sessions would be one worker's.
         config.session_storage = Arc::new(NoServerSessionStorage {});
