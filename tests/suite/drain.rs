@@ -76,6 +76,54 @@ fn a_request_that_comes_while_draining_is_answered_with_close() {
 }
 
 #[test]
+fn a_request_that_comes_on_an_idle_connection_just_after_the_drain_began_is_answered() {
+    let gate = Gate::default();
+    let origin = slow(&gate);
+    let mut gateway = gateway().route("/", &origin).start();
+    let mut clients: Vec<_> = (0..8).map(|_| gateway.client()).collect();
+    for client in &mut clients {
+        gate.open();
+        assert_eq!(client.get("/").text(), "helloworld");
+    }
+
+    gateway.signal(libc::SIGTERM);
+    wait_until_draining(&gateway);
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        gate.open();
+    }
+
+    for client in &mut clients {
+        let reply = client.read();
+        assert_eq!((reply.text(), reply.keeps_alive()), ("helloworld", false));
+        client.expect_closed();
+    }
+    assert!(gateway.wait_for_exit().success());
+}
+
+#[test]
+fn requests_that_were_sent_ahead_make_no_reset_of_a_close() {
+    let gate = Gate::default();
+    let origin = slow(&gate);
+    let mut gateway = gateway().route("/", &origin).start();
+    let mut client = gateway.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(2));
+    client.read_head().expect("a head");
+
+    // The second one was sent in the belief that the connection stays.
+    gateway.signal(libc::SIGTERM);
+    wait_until_draining(&gateway);
+    gate.open();
+    assert_eq!(client.wire().read_exactly(10).as_deref(), Ok(&b"helloworld"[..]));
+    gate.open();
+    let reply = client.read();
+    assert_eq!((reply.text(), reply.keeps_alive()), ("helloworld", false));
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.expect_closed();
+    assert!(gateway.wait_for_exit().success());
+}
+
+#[test]
 fn a_drain_has_an_end() {
     let gate = Gate::default();
     let origin = slow(&gate);

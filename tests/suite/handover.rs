@@ -11,6 +11,7 @@ use crate::support::client::Client;
 use crate::support::gate::Gate;
 use crate::support::gateway::{Gateway, cluster_of, gateway, listener};
 use crate::support::origin::{Origin, origin};
+use crate::support::tls::{Authority, tls_of};
 use crate::support::{eventually, free_port};
 
 /// How often the gateway is handed over under load. A release is tested with as many as the
@@ -371,4 +372,24 @@ fn who_waits_in_a_queue_is_served_by_the_next_process() {
         client.wire().stream().read_to_end(&mut rest).expect("closed, not reset");
         assert!(rest.is_empty());
     }
+}
+
+#[test]
+fn a_tls_session_is_resumed_with_the_next_process() {
+    let authority = Authority::new();
+    let origin = origin().start();
+    let mut gateway = gateway()
+        .listener(&tls_of(&[&authority.issue("a", &["a.example"])]))
+        .route("/", &origin)
+        .start();
+    let client = authority.client();
+    let mut first = client.connect(gateway.address(), "a.example");
+    assert_eq!(first.get("/").text(), "hello");
+    assert!(!first.is_resumed());
+
+    gateway.hand_over();
+
+    let mut second = client.connect(gateway.address(), "a.example");
+    assert_eq!(second.get("/").text(), "hello");
+    assert!(second.is_resumed());
 }
