@@ -67,7 +67,7 @@ impl Load {
         let stop = Arc::<AtomicBool>::default();
         let client = |index: usize| {
             let stop = Arc::clone(&stop);
-            thread::spawn(move || ask(address, &stop, index % 2 == 0))
+            thread::spawn(move || ask(address, &stop, index.is_multiple_of(2)))
         };
         let clients = (0..clients).map(client).collect();
         Self { stop, clients }
@@ -197,7 +197,7 @@ fn the_admin_server_moves_with_the_hand_over() {
 }
 
 /// The old process goes on, says why, and can hand over once the cause is gone.
-fn expect_going_on(gateway: &mut Gateway, outcome: &str, why: &str) {
+fn expect_going_on(gateway: &Gateway, outcome: &str, why: &str) {
     gateway.signal(libc::SIGUSR2);
     gateway.wait_for_count(&format!("ringgate_handover_total{{outcome=\"{outcome}\"}}"), 1);
     let said = gateway.stderr();
@@ -222,7 +222,7 @@ fn a_new_process_that_refuses_its_configuration_changes_nothing() {
     let load = Load::start(gateway.address(), 2);
 
     gateway.prepare(2, &(to(&origin) + "[nonsense]\n"));
-    expect_going_on(&mut gateway, "refused", "it says: ");
+    expect_going_on(&gateway, "refused", "it says: ");
     assert!(gateway.stderr().contains("nonsense"));
 
     gateway.prepare(2, &to(&origin));
@@ -239,7 +239,7 @@ fn a_new_process_that_cannot_listen_changes_nothing() {
 
     let second = format!("[[listener]]\nname = \"second\"\nbind = \"{taken}\"\n");
     gateway.prepare(2, &(to(&origin) + &second));
-    expect_going_on(&mut gateway, "refused", "listener \"second\" cannot listen");
+    expect_going_on(&gateway, "refused", "listener \"second\" cannot listen");
 
     drop(other);
     expect_taking_over(&mut gateway, "refused");
@@ -252,7 +252,7 @@ fn a_new_process_that_crashes_changes_nothing() {
     let load = Load::start(gateway.address(), 2);
 
     gateway.replace_program_by_script("kill -SEGV $$");
-    expect_going_on(&mut gateway, "ended", "it ended before it was ready: signal: 11");
+    expect_going_on(&gateway, "ended", "it ended before it was ready: signal: 11");
 
     gateway.restore_program();
     expect_taking_over(&mut gateway, "ended");
@@ -266,7 +266,7 @@ fn a_new_process_that_hangs_is_killed_and_changes_nothing() {
     let load = Load::start(gateway.address(), 2);
 
     gateway.replace_program_by_script("echo $$ > $DIR/hanging; exec sleep 1000");
-    expect_going_on(&mut gateway, "timed_out", "it was not ready after 1s");
+    expect_going_on(&gateway, "timed_out", "it was not ready after 1s");
     assert!(!is_alive(&gateway, "hanging"));
 
     gateway.restore_program();
@@ -280,7 +280,7 @@ fn a_program_that_is_gone_changes_nothing() {
     let mut gateway = gateway().config(to(&origin)).start();
 
     gateway.replace_program("/nowhere/ringgate");
-    expect_going_on(&mut gateway, "not_started", "cannot be started");
+    expect_going_on(&gateway, "not_started", "cannot be started");
 
     gateway.restore_program();
     expect_taking_over(&mut gateway, "not_started");
