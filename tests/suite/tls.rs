@@ -577,6 +577,29 @@ fn the_end_of_each_certificate_is_on_the_metrics_page() {
 }
 
 #[test]
+fn check_says_when_certificates_expire() {
+    let authority = Authority::new();
+    let (soon, late) = (authority.issue_for_days("soon", 9), authority.issue_for_days("late", 99));
+    let file = authority.file().with_file_name("ringgate.toml");
+    let rest = "[[route]]\nrespond = { status = 200 }\n";
+    std::fs::write(&file, listener(&tls_of(&[&soon, &late])) + rest).expect("it is writable");
+    let check = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringgate"));
+        let output = command.args(["check", "-c"]).arg(&file).args(arguments).output();
+        let output = output.expect("the program starts");
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).expect("it is UTF-8")
+    };
+
+    let said = check(&[]);
+    assert!(said.contains("This certificate expires in 9 days."), "{said}");
+    assert!(said.contains("late.pem: expires in 99 days\n"), "{said}");
+    let json: serde_json::Value = serde_json::from_str(&check(&["--json"])).expect("JSON");
+    assert_eq!(json["certificates"][0]["days_left"], 99);
+    assert_eq!(json["certificates"][1]["days_left"], 9);
+}
+
+#[test]
 fn a_session_outlives_the_process_that_it_began_with() {
     let authority = Authority::new();
     let config = fixed(&authority.issue("a", &[NAME]));

@@ -21,6 +21,7 @@ use rustls::{
     ServerConnection, SupportedProtocolVersion,
 };
 use tempfile::TempDir;
+use time::{Duration, OffsetDateTime};
 
 use super::PATIENCE;
 use super::client::Client;
@@ -80,6 +81,14 @@ impl Authority {
         self.issue_with(file, names, |params| {
             params.not_before = date_time_ymd(2000, 1, 1);
             params.not_after = date_time_ymd(2001, 1, 1);
+        })
+    }
+
+    /// The same, but it expires in that many days.
+    pub fn issue_for_days(&self, file: &str, days: i64) -> Issued {
+        self.issue_with(file, &[], |params| {
+            // Some time passes until the days are counted.
+            params.not_after = OffsetDateTime::now_utc() + Duration::days(days) + Duration::HOUR;
         })
     }
 
