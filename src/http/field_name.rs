@@ -127,6 +127,12 @@ impl FieldName {
         )
     }
 
+    /// Whether a field of this name may be forwarded behind a body. The engine knows by name what
+    /// frames, routes, identifies or describes: there it has no effect, or a dangerous one.
+    pub(super) fn is_trailer(name: &[u8]) -> bool {
+        Self::of(name) == Self::Other && !Self::has_twin(name)
+    }
+
     /// Whether `name`, which is not known itself, is a twin of a field that matters: servers that
     /// hand fields over as CGI variables read `Content_Length` as Content-Length.
     pub(super) fn has_twin(name: &[u8]) -> bool {

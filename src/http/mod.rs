@@ -14,6 +14,7 @@ pub mod fields;
 pub mod forwarded;
 pub mod gzip;
 pub mod h1;
+pub mod h2;
 pub mod message;
 pub mod proxy_protocol;
 pub mod refusal;

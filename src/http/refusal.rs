@@ -41,6 +41,7 @@ refusals! {
     ColonMissing "missing_colon" "A field line has no colon.";
     FieldValueInvalid "invalid_field_value" "A field value holds a control character.";
     StartLineTooLong "start_line_too_long" "The start line alone is larger than the limit of the head.";
+    FieldValuePadded "padded_field_value" "A field value of HTTP/2 begins or ends with a space or tab.";
     HeadTooLarge "head_too_large" "The head is larger than the limit.";
     FieldsTooMany "too_many_fields" "The head has more fields than the limit.";
 
@@ -114,6 +115,12 @@ refusals! {
     ProxyHeaderIncomplete "incomplete_proxy_header" "The connection ended in the middle of a PROXY protocol header.";
     ProxyHeaderTimeout "proxy_header_timeout" "The PROXY protocol header stopped arriving.";
     ProxyUntrusted "untrusted_proxy" "The peer is not trusted to say whose connection it passes on.";
+
+    // A connection of HTTP/2 as a whole: it is closed.
+    Http2Broken "http2_broken" "The connection broke a rule of HTTP/2.";
+    Http2Flood "http2_flood" "Frames came that cost more than they are worth: resets or empty DATA in a burst, CONTINUATION without end.";
+    Http2Resets "http2_resets" "The client cancelled too many of its requests.";
+    Http2Control "http2_control_frames" "Too many PING, SETTINGS, PRIORITY, WINDOW_UPDATE or unknown frames came.";
 
     // Responses.
     StatusLineInvalid "invalid_status_line" "The response does not start with a status line.";

@@ -21,6 +21,8 @@ enum State {
     Fixed(u64),
     Chunked(ChunkReader),
     UntilClose,
+    /// Ended by its carrier, with these trailers.
+    Ended(Box<[u8]>),
 }
 
 /// What one call of [`BodyDecoder::decode`] did.
@@ -68,6 +70,7 @@ impl BodyDecoder {
                 push(content, from, from + length as usize)
             }
             State::UntilClose => push(content, from, input.len().max(from)),
+            State::Ended(_) => from,
             State::Chunked(reader) => reader.decode(input, from, content)?,
         };
         Ok(Decoded { consumed: end - from, ended: self.is_ended() })
@@ -77,6 +80,7 @@ impl BodyDecoder {
     pub fn left(&self) -> Option<u64> {
         match &self.state {
             State::Fixed(left) => Some(*left),
+            State::Ended(_) => Some(0),
             State::Chunked(_) | State::UntilClose => None,
         }
     }
@@ -86,6 +90,7 @@ impl BodyDecoder {
             State::Fixed(left) => *left == 0,
             State::Chunked(reader) => reader.is_ended(),
             State::UntilClose => false,
+            State::Ended(_) => true,
         }
     }
 
@@ -98,12 +103,19 @@ impl BodyDecoder {
         if self.is_ended() { Ok(()) } else { Err(Refusal::BodyIncomplete) }
     }
 
+    /// The carrier of the body says that it has ended, with these trailers: lines that may be
+    /// forwarded.
+    pub fn end(&mut self, trailers: Vec<u8>) {
+        self.state = State::Ended(trailers.into_boxed_slice());
+    }
+
     /// Trailer lines that may be forwarded, each with its CRLF; none before the body has ended.
     /// Left out are all fields that the engine knows by name: framing, routing, credentials and
     /// what describes the content have no effect, or a dangerous one, behind a body.
     pub fn trailers(&self) -> &[u8] {
         match &self.state {
             State::Chunked(reader) if reader.is_ended() => reader.trailers(),
+            State::Ended(trailers) => trailers,
             _ => &[],
         }
     }
@@ -160,6 +172,17 @@ mod tests {
         assert_eq!(at_eof(BodyLength::Fixed(4), b"abc"), Err(Refusal::BodyIncomplete));
         assert_eq!(at_eof(BodyLength::Chunked, b"3\r\nabc\r\n"), Err(Refusal::BodyIncomplete));
         assert_eq!(at_eof(BodyLength::Chunked, b"0\r\n\r\n"), Ok(true));
+    }
+
+    #[test]
+    fn a_carrier_may_end_a_body_with_trailers() {
+        let mut decoder = BodyDecoder::new(BodyLength::UntilClose);
+        let mut content = vec![];
+        decoder.decode(b"abc", 0, &mut content).unwrap();
+        assert!(!decoder.is_ended());
+        decoder.end(b"a: b\r\n".to_vec());
+        assert_eq!(decoder.decode(b"next", 4, &mut content).unwrap().consumed, 0);
+        assert_eq!((decoder.is_ended(), decoder.trailers()), (true, &b"a: b\r\n"[..]));
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl Trailers {
     fn end_line(&mut self) -> Result<(), Refusal> {
         let line = field_line(&self.line, 0);
         let (field, _) = line.map_err(|stop| stop.refusal_or(Refusal::ColonMissing))?;
-        if field.known == FieldName::Other && !FieldName::has_twin(field.name.of(&self.line)) {
+        if FieldName::is_trailer(field.name.of(&self.line)) {
             self.kept.extend_from_slice(&self.line);
         }
         self.line.clear();
