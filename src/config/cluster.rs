@@ -29,6 +29,12 @@ pub(super) fn cluster(name: &str, section: &mut Section<'_>) -> Cluster {
     let endpoints = section.sections("endpoint", |section| endpoint(section, rules.as_ref()));
     check_endpoints(section.at(), &endpoints);
     report_twice(&endpoints);
+    let proxy_protocol = section.take("proxy_protocol", |value| {
+        value.choice(&[("v1", Version::V1), ("v2", Version::V2)], &[])
+    });
+    if proxy_protocol.is_some() {
+        report_shared_connections(&endpoints);
+    }
     Cluster {
         name: name.to_owned(),
         endpoints: endpoints.into_iter().map(|endpoint| endpoint.is).collect(),
@@ -39,9 +45,17 @@ pub(super) fn cluster(name: &str, section: &mut Section<'_>) -> Cluster {
                 ..timeouts(section)
             }
         }),
-        proxy_protocol: section.take("proxy_protocol", |value| {
-            value.choice(&[("v1", Version::V1), ("v2", Version::V2)], &[])
-        }),
+        proxy_protocol,
+    }
+}
+
+/// The PROXY protocol names the client of a connection, and in HTTP/2 all clients share it.
+fn report_shared_connections(endpoints: &[Placed<'_, Endpoint>]) {
+    for endpoint in endpoints.iter().filter(|endpoint| endpoint.is.http2) {
+        endpoint.at.child("http2").problem(
+            "Requests of all clients share a connection of HTTP/2, and proxy_protocol could name \
+             only one of them. Leave one of the two out; x-forwarded-for names the client.",
+        );
     }
 }
 
@@ -64,12 +78,19 @@ fn endpoint(section: &mut Section<'_>, rules: Option<&tls::Rules>) -> Endpoint {
     let what = "\"HOST:PORT\" or \"unix:PATH\"";
     let address = section
         .require("address", address::nowhere(), what, |value| value.parse(what, address::endpoint));
+    let http2 = http2(section);
+    let at = section.at().child("address");
     Endpoint {
-        tls: rules.and_then(|rules| rules.endpoint(&section.at().child("address"), &address)),
+        tls: rules.and_then(|rules| rules.endpoint(&at, &address, http2)),
         address,
         weight: weight(section),
+        http2,
         provider: None,
     }
+}
+
+pub(super) fn http2(section: &mut Section<'_>) -> bool {
+    section.take("http2", Value::boolean).unwrap_or(false)
 }
 
 pub(super) fn weight(section: &mut Section<'_>) -> u32 {

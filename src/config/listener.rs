@@ -44,6 +44,7 @@ const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 pub(super) fn listener(section: &mut Section<'_>) -> Listener {
     let what = "what routes and metrics call this listener";
+    let tls = tls::listener(section);
     let listener = Listener {
         name: section.require("name", String::new(), what, |value| {
             value.parse("a name such as \"public\"", name::plain)
@@ -51,10 +52,12 @@ pub(super) fn listener(section: &mut Section<'_>) -> Listener {
         bind: section.require("bind", ANY, "an address such as \"0.0.0.0:8080\"", |value| {
             value.parse("an address such as \"0.0.0.0:8080\"", address::bind)
         }),
+        // With TLS both sides agree; without, the first bytes have to be looked at.
+        http2: section.take("http2", Value::boolean).unwrap_or(tls.is_some()),
         limits: section.section("limits", limits),
         timeouts: section.section("timeouts", timeouts),
         proxy_protocol: section.take("proxy_protocol", Value::boolean).unwrap_or_default(),
-        tls: tls::listener(section),
+        tls,
         trusted_proxies: section.take("trusted_proxies", blocks).unwrap_or_default(),
     };
     check_trust(section.at(), &listener);

@@ -1,6 +1,6 @@
 //! `[model."NAME"]`: a model compiles to a cluster and a name that leads to it.
 
-use super::cluster::{balance, check_endpoints, timeouts, weight};
+use super::cluster::{balance, check_endpoints, http2, timeouts, weight};
 use super::reader::Value;
 use super::section::{Placed, Section};
 use super::{address, fields, name, tls};
@@ -92,10 +92,12 @@ fn endpoint(section: &mut Section<'_>, rules: Option<&tls::Rules>) -> Endpoint {
             Some(url)
         });
     let at = section.at().child("url");
+    let http2 = http2(section);
     Endpoint {
-        tls: if url.is_private { endpoint_tls(&at, rules, &url.address) } else { None },
+        tls: if url.is_private { endpoint_tls(&at, rules, &url.address, http2) } else { None },
         address: url.address,
         weight: weight(section),
+        http2,
         provider: Some(Provider {
             dialect: kind.dialect,
             authority: url.authority,
@@ -113,11 +115,12 @@ fn endpoint_tls(
     at: &Value<'_>,
     rules: Option<&tls::Rules>,
     address: &Address,
+    http2: bool,
 ) -> Option<EndpointTls> {
     match rules {
-        Some(rules) => rules.endpoint(at, address),
+        Some(rules) => rules.endpoint(at, address, http2),
         // Rules that could not be read have been reported.
-        None => tls::Rules::of_system(at)?.endpoint(at, address),
+        None => tls::Rules::of_system(at)?.endpoint(at, address, http2),
     }
 }
 

@@ -100,6 +100,7 @@ fn an_endpoint_of_a_model_has_everything_a_request_needs() {
         address: Address::Tcp { host: "::1".into(), port: 8000 },
         tls: None,
         weight: 3,
+        http2: false,
         provider: Some(Provider {
             dialect: Dialect::Anthropic,
             authority: "[::1]:8000".into(),

@@ -131,7 +131,12 @@ impl Rules {
     }
 
     /// The rules for one endpoint, whose address stands at `at`.
-    pub(super) fn endpoint(&self, at: &Value<'_>, address: &Address) -> Option<EndpointTls> {
+    pub(super) fn endpoint(
+        &self,
+        at: &Value<'_>,
+        address: &Address,
+        http2: bool,
+    ) -> Option<EndpointTls> {
         let server_name = match (&self.server_name, address) {
             (Some(name), _) => name.clone(),
             (None, Address::Tcp { host, .. }) if host.is_empty() => return None,
@@ -143,7 +148,7 @@ impl Rules {
                 return None;
             }
         };
-        Some(EndpointTls { rules: self.rules.clone(), server_name })
+        Some(EndpointTls { rules: UpstreamTls { http2, ..self.rules.clone() }, server_name })
     }
 }
 

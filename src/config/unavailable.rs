@@ -6,10 +6,9 @@
 pub(super) const MESSAGE: &str = "Not available in this version of Ringgate.";
 
 /// By kind of section: its path without names and indices.
-const KEYS: [(&str, &[&str]); 14] = [
+const KEYS: [(&str, &[&str]); 13] = [
     ("", &["service", "auth", "limits", "audit", "sanitize", "notify", "store", "redis"]),
     ("server", &["state_dir"]),
-    ("listener", &["http2"]),
     ("route", &["allow", "deny", "auth", "limit", "redirect"]),
     ("route.path", &["regex"]),
     ("cluster", CLUSTER),
@@ -29,7 +28,7 @@ const CLUSTER: &[&str] = &[
     "hash_on", "health_check", "outlier", "retry", "on_disconnect", "limit", "breaker",
 ];
 
-const ENDPOINT: &[&str] = &["max_in_flight", "http2"];
+const ENDPOINT: &[&str] = &["max_in_flight"];
 
 /// Whether `key` of such a section is known, but not carried out yet.
 pub(super) fn is_unavailable(kind: &str, key: &str) -> bool {

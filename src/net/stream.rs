@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::socket::Socket;
-use super::tls::TlsStream;
+use super::tls::{Protocol, TlsStream};
 use crate::runtime::buffers::Chunk;
 use crate::runtime::core::Core;
 use crate::runtime::io::Deadline;
@@ -21,6 +21,14 @@ impl Stream {
         match self {
             Self::Plain(socket) => socket.core(),
             Self::Tls(tls) => tls.core(),
+        }
+    }
+
+    /// Which protocol was agreed upon; `None` where there is no way to agree.
+    pub fn protocol(&self) -> Option<Protocol> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(tls) => Some(tls.negotiated().protocol),
         }
     }
 
@@ -55,6 +63,22 @@ impl Stream {
         match self {
             Self::Plain(socket) => socket.poll_ended(cx),
             Self::Tls(tls) => tls.poll_ended(cx),
+        }
+    }
+
+    /// Sends as much as the connection takes, waiting until that is more than nothing.
+    pub fn poll_send(&self, cx: &Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(socket) => socket.poll_send(cx, pieces),
+            Self::Tls(tls) => tls.poll_send(cx, pieces),
+        }
+    }
+
+    /// Ready when the kernel has taken what [`Self::poll_send`] took.
+    pub fn poll_flush(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(_) => Poll::Ready(Ok(())),
+            Self::Tls(tls) => tls.poll_flush(cx),
         }
     }
 

@@ -147,7 +147,8 @@ impl Exchange<'_> {
         while !self.body.is_ended() {
             if self.downstream.input.is_empty() {
                 let more = self.downstream.receive().await;
-                if !more.is_ok_and(|more| more || self.body.at_eof().is_ok()) {
+                let carrier = &self.downstream.link.carrier;
+                if !more.is_ok_and(|more| more || carrier.end(&mut self.body).is_ok()) {
                     return false;
                 }
             }

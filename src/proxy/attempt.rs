@@ -1,6 +1,7 @@
 //! One try of an exchange on one endpoint, and whether there is another.
 
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::call::Call;
@@ -8,6 +9,7 @@ use super::carrier::Carrier;
 use super::error::ExchangeError;
 use super::exchange::Exchange;
 use super::framed::Framed;
+use super::http2::{ClientStream, Connecting, Found, Place};
 use super::scratch::Scratch;
 use super::settings::{ClusterTimeouts, Route};
 use super::upload::upstream_send_error;
@@ -71,8 +73,10 @@ impl Exchange<'_> {
                 Err(error) if self.may_retry(&error, outgoing) => {
                     self.downstream.worker.metrics.upstream_retries.inc();
                     // An endpoint that refuses connections is not asked again; one whose idle
-                    // connection had died is as good as any.
-                    failed[failures] = if self.record.reused { usize::MAX } else { index };
+                    // connection had died is as good as any, and so is one that was too busy.
+                    let may_ask_again =
+                        self.record.reused || matches!(error, ExchangeError::UpstreamRefused);
+                    failed[failures] = if may_ask_again { usize::MAX } else { index };
                     failures += 1;
                     failure = error;
                 }
@@ -125,21 +129,11 @@ impl Exchange<'_> {
         let core = Rc::clone(&self.downstream.worker.core);
         // What the endpoint has been told of a connection holds for this client only.
         let client = cluster.proxy_protocol.map(|_| self.client.address);
-        let idle = if fresh { None } else { endpoint.pool.take(client) };
-        self.record.reused = idle.is_some();
-        let began = match idle {
-            Some(_) => core.now(),
-            None => core.precise_now(),
+        let upstream = match endpoint.http2 {
+            false => Carrier::Http1(self.reach(cluster, endpoint, client, fresh).await?),
+            true => self.reach_http2(cluster, endpoint).await?,
         };
-        let upstream = match idle {
-            Some(stream) => {
-                self.downstream.worker.metrics.upstream_reused.inc();
-                stream
-            }
-            None => self.connect(cluster, endpoint).await?,
-        };
-        let upstream = Carrier::Http1(upstream);
-        let connected = if self.record.reused { began } else { core.precise_now() };
+        let connected = if self.record.reused { core.now() } else { core.precise_now() };
         match outgoing {
             Outgoing::Request(route) => {
                 self.write_cluster_request(route);
@@ -154,11 +148,73 @@ impl Exchange<'_> {
         }
         self.record.overhead_ns += core.precise_now().nanos_since(connected);
         let relayed = self.relay(&upstream, timeouts).await?;
-        let Carrier::Http1(stream) = upstream;
-        if relayed.reusable {
+        if let Carrier::Http1(stream) = upstream
+            && relayed.reusable
+        {
             endpoint.pool.put(stream, client, core.now());
         }
         Ok(())
+    }
+
+    /// An idle connection, or a new one.
+    async fn reach(
+        &mut self,
+        cluster: &ClusterView,
+        endpoint: &EndpointView,
+        client: Option<SocketAddr>,
+        fresh: bool,
+    ) -> Result<Stream, ExchangeError> {
+        let idle = if fresh { None } else { endpoint.pool.take(client) };
+        self.record.reused = idle.is_some();
+        match idle {
+            Some(stream) => {
+                self.downstream.worker.metrics.upstream_reused.inc();
+                Ok(stream)
+            }
+            None => self.connect(cluster, endpoint).await,
+        }
+    }
+
+    /// A place on a connection that there is, or on a new one.
+    async fn reach_http2(
+        &mut self,
+        cluster: &ClusterView,
+        endpoint: &EndpointView,
+    ) -> Result<Carrier, ExchangeError> {
+        let worker = Rc::clone(&self.downstream.worker);
+        let now = worker.core.now();
+        self.set_deadline(cluster.timeouts.connect);
+        let link = Rc::clone(&self.downstream.link);
+        let finding = link.deadline.limit(|cx| endpoint.pool.http2.poll_find(now, cx));
+        let found = finding.await.map_err(|error| match error.kind() {
+            std::io::ErrorKind::TimedOut => self.timed_out(ExchangeError::ConnectTimeout),
+            _ => ExchangeError::Exhausted,
+        })?;
+        self.record.reused = matches!(found, Found::Place(_));
+        let place = match found {
+            Found::Place(place) => {
+                worker.metrics.upstream_reused.inc();
+                place
+            }
+            // Once for many requests: not worth a place in every connection's task.
+            Found::Connect(connecting) => {
+                Box::pin(self.connect_http2(cluster, endpoint, &connecting)).await?
+            }
+        };
+        Ok(Carrier::Http2Upstream(Box::new(ClientStream::new(place))))
+    }
+
+    async fn connect_http2(
+        &mut self,
+        cluster: &ClusterView,
+        endpoint: &EndpointView,
+        connecting: &Connecting,
+    ) -> Result<Place, ExchangeError> {
+        let stream = self.connect(cluster, endpoint).await?;
+        self.downstream.worker.metrics.http2_upstream_connections.inc();
+        let link = Rc::clone(&self.downstream.link);
+        let added = connecting.add(stream, &link.deadline).await;
+        added.map_err(|_| self.timed_out(ExchangeError::ConnectFailed))
     }
 
     async fn connect(
@@ -245,7 +301,10 @@ impl Exchange<'_> {
         let sent = upstream.send(framed, &downstream.link.deadline).await;
         record.bytes_in += decoded.consumed as u64;
         downstream.input.consume(decoded.consumed);
-        sent.map(drop).map_err(|error| upstream_send_error(&error))
+        sent.map(drop).map_err(|error| match upstream.is_unprocessed() {
+            true => ExchangeError::UpstreamRefused,
+            false => upstream_send_error(&error),
+        })
     }
 }
 

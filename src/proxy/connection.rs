@@ -74,6 +74,12 @@ impl Client {
     pub(super) fn listener(&self) -> &Arc<ListenerState> {
         &self.ticket.listener
     }
+
+    /// Whether a connection may begin with the preface of HTTP/2.
+    pub(super) fn may_speak_http2(&self) -> bool {
+        let view = self.worker.view();
+        view.listener(self.listener()).is_some_and(|(_, listener)| listener.http2)
+    }
 }
 
 impl Drop for Client {

@@ -10,18 +10,21 @@ use std::time::Duration;
 use super::carrier::Carrier;
 use super::connection::Client;
 use super::exchange::Exchange;
+use super::http2::{self, ServerStream};
 use super::input::Input;
 use super::settings;
 use super::worker::{ListenerState, Worker};
 use crate::http::refusal::Refusal;
 use crate::net::stream::Stream;
+use crate::net::tls::Protocol;
 use crate::policy::body_pace::BodyPace;
 use crate::runtime::buffers::Chunk;
 use crate::runtime::core::Core;
 use crate::runtime::io::Deadline;
 
 /// How long a connection that is closed with unread request bytes is read on, so that the reset
-/// those bytes would cause does not destroy the response on its way (RFC 9112, 9.6).
+/// those bytes would cause does not destroy the response on its way (RFC 9112, 9.6). With a stream
+/// of HTTP/2 it is the same: curl (7.88) loses a response that a reset follows at once.
 const LINGER_TIME: Duration = Duration::from_secs(2);
 /// How much is read then. Who sends more than this will see the reset.
 const LINGER_BYTES: usize = 256 * 1024;
@@ -38,6 +41,9 @@ enum Next {
     /// This side ends the connection, and the client may just be sending.
     Leave,
 }
+
+/// A method that no client of HTTP/1 sends: how the preface of HTTP/2 begins.
+const RESERVED: &[u8] = b"PRI ";
 
 /// What happens to the connection after an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,11 +73,23 @@ pub(super) struct Downstream {
 }
 
 impl Downstream {
-    /// An HTTP/1 connection.
+    /// A connection that speaks HTTP/1 until it shows that it does not.
     pub(super) fn new(stream: Stream, client: Rc<Client>) -> Self {
         let worker = Rc::clone(&client.worker);
         let link = Link { carrier: Carrier::Http1(stream), deadline: Deadline::new(&worker.core) };
         Self { link: Rc::new(link), input: Input::default(), worker, client, has_served: false }
+    }
+
+    /// One stream of an HTTP/2 connection, and the text of its head.
+    pub(super) fn of_stream(stream: ServerStream, head: Chunk, client: Rc<Client>) -> Self {
+        let worker = Rc::clone(&client.worker);
+        let link = Link {
+            carrier: Carrier::Http2(Box::new(stream)),
+            deadline: Deadline::new(&worker.core),
+        };
+        let mut input = Input::default();
+        input.push(head);
+        Self { link: Rc::new(link), input, worker, client, has_served: false }
     }
 
     pub(super) fn listener(&self) -> &Arc<ListenerState> {
@@ -79,6 +97,11 @@ impl Downstream {
     }
 
     pub(super) async fn serve(mut self) {
+        match self.speaks_http2().await {
+            Some(true) => return Box::pin(self.serve_http2()).await,
+            Some(false) => {}
+            None => return,
+        }
         loop {
             match self.await_request().await {
                 Next::Request if self.worker.has_lost(self.listener()) => break,
@@ -97,6 +120,35 @@ impl Downstream {
             }
         }
         self.linger().await;
+    }
+
+    /// Whether the client speaks HTTP/2, by agreement or by how it begins. `None`: it says nothing.
+    async fn speaks_http2(&mut self) -> Option<bool> {
+        let Carrier::Http1(stream) = &self.link.carrier else { return Some(false) };
+        if let Some(protocol) = stream.protocol() {
+            return Some(protocol == Protocol::Http2);
+        }
+        if !self.client.may_speak_http2() {
+            return Some(false);
+        }
+        self.link.deadline.set(self.idle_timeout());
+        while self.input.bytes().len() < RESERVED.len() && RESERVED.starts_with(self.input.bytes())
+        {
+            match self.receive().await {
+                Ok(true) => {}
+                Ok(false) | Err(_) if self.input.is_empty() => return None,
+                Ok(false) | Err(_) => return Some(false),
+            }
+        }
+        Some(self.input.bytes().starts_with(RESERVED))
+    }
+
+    /// Boxed by its caller: its state is larger, and not worth a place in every connection's task.
+    async fn serve_http2(self) {
+        let Self { link, input, client, .. } = self;
+        if let Some(Link { carrier: Carrier::Http1(stream), .. }) = Rc::into_inner(link) {
+            http2::serve(stream, input, client).await;
+        }
     }
 
     /// Waits for the first byte of a request. An idle connection holds no buffer.
@@ -153,13 +205,14 @@ impl Downstream {
         Ok(received.map(|chunk| self.input.push(chunk)).is_some())
     }
 
-    async fn linger(mut self) {
+    /// Ends the response's side, and forgets what the client still sends, for a while.
+    pub(super) async fn linger(mut self) {
         self.input.clear();
-        let Link { carrier: Carrier::Http1(stream), deadline } = &*self.link;
-        stream.finish_sending();
+        let Link { carrier, deadline } = &*self.link;
+        carrier.finish_sending();
         deadline.set(Some(LINGER_TIME));
         let mut left = LINGER_BYTES;
-        while let Ok(Some(chunk)) = deadline.limit(|cx| stream.poll_recv(cx)).await {
+        while let Ok(Some(chunk)) = deadline.limit(|cx| carrier.poll_recv(cx)).await {
             match left.checked_sub(chunk.len()) {
                 Some(rest) => left = rest,
                 None => return,
@@ -207,6 +260,9 @@ impl Link {
     /// watching costs nothing. A pipelined request is kept in `input`; behind it nothing more is
     /// received, and the end is watched for by itself.
     pub(super) fn poll_gone(&self, input: &mut Input, cx: &Context<'_>) -> Poll<()> {
+        if let Carrier::Http2(stream) = &self.carrier {
+            return stream.poll_gone(cx);
+        }
         if input.bytes() == b"\r\n" {
             input.clear();
         }

@@ -19,6 +19,8 @@ pub(super) enum ExchangeError {
     ConnectTimeout,
     /// The connection ended or broke before a response head came.
     UpstreamClosed,
+    /// An HTTP/2 server says that it did nothing with the request.
+    UpstreamRefused,
     FirstByteTimeout,
     TotalTimeout,
     /// The response breaks a rule, before or after its head went out.
@@ -69,6 +71,7 @@ impl ExchangeError {
             Self::NoEndpoint | Self::BodiesFull | Self::Exhausted => 503,
             Self::ConnectFailed
             | Self::UpstreamClosed
+            | Self::UpstreamRefused
             | Self::UpstreamFault(_)
             | Self::UpstreamCut => 502,
             Self::ConnectTimeout
@@ -88,7 +91,9 @@ impl ExchangeError {
             Self::Refused(refusal) => refusal.explanation(),
             Self::NoRoute => "No route matches this request.",
             Self::NoEndpoint => "No endpoint is available for this request.",
-            Self::ConnectFailed | Self::UpstreamClosed => "The upstream did not answer.",
+            Self::ConnectFailed | Self::UpstreamClosed | Self::UpstreamRefused => {
+                "The upstream did not answer."
+            }
             Self::UpstreamFault(_) | Self::UpstreamCut => "The upstream's answer was not usable.",
             Self::ConnectTimeout
             | Self::FirstByteTimeout
@@ -118,9 +123,10 @@ impl ExchangeError {
             | Self::BodiesFull
             | Self::Exhausted
             | Self::Call(_) => Outcome::Refused,
-            Self::NoEndpoint | Self::ConnectFailed | Self::UpstreamClosed => {
-                Outcome::UpstreamFailed
-            }
+            Self::NoEndpoint
+            | Self::ConnectFailed
+            | Self::UpstreamClosed
+            | Self::UpstreamRefused => Outcome::UpstreamFailed,
             Self::UpstreamFault(_) | Self::UpstreamCut => Outcome::UpstreamCut,
             Self::ConnectTimeout => Outcome::ConnectTimeout,
             Self::FirstByteTimeout => Outcome::FirstByteTimeout,
@@ -138,6 +144,7 @@ impl ExchangeError {
             Self::ConnectFailed => "connect_failed",
             Self::ConnectTimeout => "connect_timeout",
             Self::UpstreamClosed => "upstream_closed",
+            Self::UpstreamRefused => "upstream_refused",
             Self::FirstByteTimeout => "first_byte_timeout",
             Self::TotalTimeout => "total_timeout",
             Self::UpstreamFault(fault) => fault.label(),
@@ -167,6 +174,7 @@ impl ExchangeError {
             Self::ConnectFailed
                 | Self::ConnectTimeout
                 | Self::UpstreamClosed
+                | Self::UpstreamRefused
                 | Self::FirstByteTimeout
                 | Self::UpstreamFault(_)
                 | Self::UpstreamCut
@@ -182,6 +190,7 @@ impl ExchangeError {
     pub(super) fn may_retry(&self, replayable: bool, idempotent: bool, reused: bool) -> bool {
         match self {
             Self::ConnectFailed | Self::ConnectTimeout => true,
+            Self::UpstreamRefused => replayable,
             Self::UpstreamClosed => replayable && idempotent && reused,
             _ => false,
         }

@@ -85,7 +85,18 @@ impl<'c> Exchange<'c> {
 
     pub(super) async fn run(mut self) -> After {
         self.downstream.worker.metrics.requests.inc();
-        let outcome = match self.carry_out().await {
+        let outcome = self.carry_out().await;
+        self.conclude(outcome).await
+    }
+
+    /// For a request that was found wanting before its head could be read here.
+    pub(super) async fn refuse(self, refusal: Refusal) -> After {
+        self.downstream.worker.metrics.requests.inc();
+        self.conclude(Err(refusal.into())).await
+    }
+
+    async fn conclude(mut self, outcome: Result<Outcome, ExchangeError>) -> After {
+        let outcome = match outcome {
             Ok(outcome) => outcome,
             Err(error) => {
                 self.record.fail(&error);
@@ -252,6 +263,10 @@ impl<'c> Exchange<'c> {
 
     /// The exchange went well: what becomes of the connection.
     pub(super) async fn after(&mut self) -> After {
+        if self.downstream.link.carrier.is_multiplexed() {
+            // The next request has a way of its own; this one's rest is in nobody's.
+            return if self.body.is_ended() { After::Close } else { After::Linger };
+        }
         // Without a connection to keep, the rest of the body need not be waited for.
         let rest_is_read = self.body.is_ended() || self.keep_alive && self.discard_body().await;
         if self.keep_alive && rest_is_read {

@@ -100,7 +100,7 @@ impl Exchange<'_> {
         let Downstream { link, input, worker, .. } = &mut *self.downstream;
         match link.receive_body(&worker.core, &link.deadline, pace).await? {
             Some(chunk) => input.push(chunk),
-            None => self.body.at_eof()?,
+            None => link.carrier.end(&mut self.body)?,
         }
         Ok(())
     }

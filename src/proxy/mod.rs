@@ -19,6 +19,7 @@ mod exchange;
 mod forward;
 mod framed;
 mod held_body;
+mod http2;
 mod input;
 mod ip_text;
 mod pool;

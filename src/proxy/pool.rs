@@ -1,9 +1,11 @@
-//! Idle connections to one endpoint, of one worker.
+//! Connections to one endpoint, of one worker, that can be used again.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
+use super::http2::Connections;
 use crate::net::stream::Stream;
 use crate::runtime::clock::Instant;
 
@@ -18,6 +20,8 @@ const IDLE_TIME: Duration = Duration::from_secs(55);
 #[derive(Default)]
 pub(super) struct Pool {
     idle: RefCell<Vec<Idle>>,
+    /// Those that speak HTTP/2, in use or not.
+    pub(super) http2: Rc<Connections>,
 }
 
 struct Idle {
@@ -54,12 +58,14 @@ impl Pool {
 
     /// Closes what is too old and what the peer has closed.
     pub(super) fn sweep(&self, now: Instant) {
+        self.http2.sweep(now);
         self.idle
             .borrow_mut()
             .retain(|idle| idle.since + IDLE_TIME > now && idle.stream.is_quiet());
     }
 
     pub(super) fn clear(&self) {
+        self.http2.clear();
         self.idle.borrow_mut().clear();
     }
 }

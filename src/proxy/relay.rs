@@ -170,8 +170,8 @@ impl Exchange<'_> {
             match self.downstream.wait_for(upstream, watch, !full).await {
                 Waited::Received(Some(chunk)) => received.push(chunk),
                 Waited::Received(None) => {
-                    decoder.at_eof().map_err(|_| ExchangeError::UpstreamCut)?;
-                    self.end_body(encoder).await?;
+                    upstream.end(&mut decoder).map_err(|_| ExchangeError::UpstreamCut)?;
+                    self.end_body(encoder, decoder.trailers()).await?;
                     break;
                 }
                 Waited::Broken => return Err(ExchangeError::UpstreamCut),
@@ -227,6 +227,9 @@ impl Exchange<'_> {
         };
         match waited {
             Waited::Received(Some(chunk)) => Ok(chunk),
+            Waited::Received(None) | Waited::Broken if upstream.is_unprocessed() => {
+                Err(ExchangeError::UpstreamRefused)
+            }
             Waited::Received(None) | Waited::Broken if received.is_empty() => {
                 Err(ExchangeError::UpstreamClosed)
             }
@@ -332,14 +335,18 @@ impl Exchange<'_> {
     }
 
     /// The upstream closed, which was the end of its body.
-    async fn end_body(&mut self, encoder: BodyEncoder) -> Result<(), ExchangeError> {
+    async fn end_body(
+        &mut self,
+        encoder: BodyEncoder,
+        trailers: &[u8],
+    ) -> Result<(), ExchangeError> {
         let end = Framed {
             out: &mut self.scratch.out,
             bytes: &[],
             content: &[],
             encoder,
             ended: true,
-            trailers: &[],
+            trailers,
         };
         let Link { carrier, deadline } = &*self.downstream.link;
         let sent = carrier.send(end, deadline).await;

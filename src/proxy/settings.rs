@@ -73,6 +73,8 @@ pub struct Admin {
 pub struct Listener {
     pub name: String,
     pub bind: SocketAddr,
+    /// Clients may speak HTTP/2.
+    pub http2: bool,
     pub limits: ListenerLimits,
     pub timeouts: ListenerTimeouts,
     /// `None`: plain.
@@ -267,6 +269,8 @@ pub struct Endpoint {
     pub weight: u32,
     /// `None`: plain.
     pub tls: Option<EndpointTls>,
+    /// It is spoken to in HTTP/2.
+    pub http2: bool,
     /// Set for an endpoint of a model.
     pub provider: Option<Provider>,
 }

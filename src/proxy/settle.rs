@@ -91,6 +91,7 @@ impl Exchange<'_> {
             host: Some(text(request.authority)).filter(|host| !host.is_empty()),
             path: text(request.path),
             version: match request.version {
+                _ if downstream.link.carrier.is_multiplexed() => "HTTP/2.0",
                 Version::Http11 => "HTTP/1.1",
                 Version::Http10 => "HTTP/1.0",
             },

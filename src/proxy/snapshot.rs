@@ -105,7 +105,7 @@ impl Snapshot {
 
 fn server_tls(listener: &settings::Listener, registry: &Registry<'_>) -> Option<ServerTls> {
     let tls = listener.tls.as_ref()?;
-    Some(ServerTls::new(tls, registry.ticket_keys(), false))
+    Some(ServerTls::new(tls, registry.ticket_keys(), listener.http2))
 }
 
 /// The admin server answers from memory; when it does not, the control thread is stuck.
@@ -118,6 +118,7 @@ fn ops_cluster(name: &str) -> settings::Cluster {
             address: settings::Address::Abstract(name.into()),
             weight: 1,
             tls: None,
+            http2: false,
             provider: None,
         }],
         timeouts: settings::ClusterTimeouts {

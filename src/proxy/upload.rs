@@ -132,7 +132,7 @@ impl Upload {
     async fn receive(&mut self, link: &Link) -> Result<(), ExchangeError> {
         match link.receive_body(&self.core, &self.deadline, &mut self.pace).await? {
             Some(chunk) => self.input.push(chunk),
-            None => self.body.at_eof()?,
+            None => link.carrier.end(&mut self.body)?,
         }
         Ok(())
     }

@@ -47,6 +47,7 @@ pub(super) struct EndpointView {
     pub(super) provider: Option<Provider>,
     /// How its connections are made private, if they are.
     pub(super) tls: Option<(Arc<ClientTls>, EndpointTls)>,
+    pub(super) http2: bool,
     weight: u32,
     /// When the log was last told that its handshakes fail.
     complained: Cell<Option<Instant>>,
@@ -205,6 +206,7 @@ impl ClusterView {
                 tls,
                 series: metrics.upstream_series(&cluster.name, &state.label),
                 provider: settings.provider.clone(),
+                http2: settings.http2,
                 weight: settings.weight,
                 complained: Cell::new(None),
                 state: Arc::clone(state),

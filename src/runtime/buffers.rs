@@ -12,6 +12,7 @@ use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use bytes::Bytes;
 use io_uring::types::BufRingEntry;
 
 /// One receive buffer. A response of 16 KiB with its head fits, so that it needs one receive.
@@ -99,6 +100,13 @@ impl Buffers {
         Chunk { storage: Storage::Spare(bytes), range: 0..len, buffers: Rc::clone(self) }
     }
 
+    /// A chunk of bytes that were received into other memory than a worker's buffers.
+    pub(super) fn foreign(self: &Rc<Self>, bytes: Bytes) -> Chunk {
+        self.in_use.set(self.in_use.get() + 1);
+        let range = 0..bytes.len();
+        Chunk { storage: Storage::Foreign(bytes), range, buffers: Rc::clone(self) }
+    }
+
     /// Chunks that are held at this moment.
     pub fn in_use(&self) -> usize {
         self.in_use.get()
@@ -115,6 +123,7 @@ pub struct Chunk {
 enum Storage {
     Ring(u16),
     Spare(Box<[u8]>),
+    Foreign(Bytes),
 }
 
 impl Chunk {
@@ -137,12 +146,13 @@ impl Chunk {
     /// How many more bytes [`Self::append`] would take.
     pub fn room(&self) -> usize {
         match &self.storage {
-            Storage::Ring(_) => 0,
+            Storage::Ring(_) | Storage::Foreign(_) => 0,
             Storage::Spare(bytes) => bytes.len() - self.range.end,
         }
     }
 
-    /// The bytes, to be changed in place.
+    /// The bytes, to be changed in place. Of a library's there are none: they may have other
+    /// readers.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         match &mut self.storage {
             Storage::Ring(id) => {
@@ -158,6 +168,7 @@ impl Chunk {
                 }
             }
             Storage::Spare(bytes) => &mut bytes[self.range.clone()],
+            Storage::Foreign(_) => &mut [],
         }
     }
 
@@ -185,6 +196,7 @@ impl std::ops::Deref for Chunk {
                 }
             }
             Storage::Spare(bytes) => &bytes[self.range.clone()],
+            Storage::Foreign(bytes) => &bytes[self.range.clone()],
         }
     }
 }
@@ -192,9 +204,10 @@ impl std::ops::Deref for Chunk {
 impl Drop for Chunk {
     fn drop(&mut self) {
         self.buffers.in_use.set(self.buffers.in_use.get() - 1);
-        match std::mem::replace(&mut self.storage, Storage::Spare(Box::default())) {
+        match std::mem::replace(&mut self.storage, Storage::Foreign(Bytes::new())) {
             Storage::Ring(id) => self.buffers.unused(id),
             Storage::Spare(bytes) => self.buffers.return_spare(bytes),
+            Storage::Foreign(_) => {}
         }
     }
 }
@@ -296,6 +309,17 @@ mod tests {
         assert_eq!(&chunk[..], b"jello");
         assert_eq!(chunk.append(&vec![0; BUFFER_BYTES]), BUFFER_BYTES - 5);
         assert_eq!(chunk.append(b"x"), 0);
+    }
+
+    #[test]
+    fn foreign_bytes_are_read_like_any_other_and_keep_no_buffer() {
+        let buffers = Buffers::new();
+        let mut chunk = buffers.foreign(Bytes::from_static(b"hello"));
+        chunk.consume(1);
+        assert_eq!((&chunk[..], buffers.in_use()), (&b"ello"[..], 1));
+        drop(chunk);
+        assert_eq!(buffers.in_use(), 0);
+        assert!(buffers.spare.borrow().is_empty());
     }
 
     #[test]

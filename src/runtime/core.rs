@@ -13,7 +13,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use super::buffers::Buffers;
+use bytes::Bytes;
+
+use super::buffers::{Buffers, Chunk};
 use super::clock::{Clock, Instant, NANOS_PER_TICK};
 use super::driver::{Driver, Wait};
 use super::remote::Remote;
@@ -103,6 +105,11 @@ impl Core {
     /// Receive buffers that hold data at this moment.
     pub fn buffers_in_use(&self) -> usize {
         self.driver.borrow().buffers().in_use()
+    }
+
+    /// A chunk of bytes that a protocol's library has received into its own memory.
+    pub fn foreign_chunk(&self, bytes: Bytes) -> Chunk {
+        self.driver.borrow().buffers().foreign(bytes)
     }
 
     /// Starts a task. It runs until it is done, or until the loop ends.

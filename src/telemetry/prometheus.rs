@@ -27,6 +27,7 @@ pub fn render(report: &Report<'_>) -> String {
     write_upgrades(&mut page, report.workers);
     write_traffic(&mut page, report.workers);
     write_upstreams(&mut page, report.workers);
+    write_http2(&mut page, report.workers);
     write_endpoint_series(&mut page, report.workers);
     write_endpoints(&mut page, report);
     write_models(&mut page, report.workers);
@@ -202,6 +203,17 @@ fn write_traffic(page: &mut Exposition<'_>, workers: Workers<'_>) {
     workers.iter().for_each(|worker| overhead.add(&worker.overhead));
     page.histogram("ringgate_overhead_seconds", "Time that requests spent in Ringgate itself.")
         .buckets(&[], &overhead);
+}
+
+fn write_http2(page: &mut Exposition<'_>, workers: Workers<'_>) {
+    page.counter("ringgate_http2_connections_total", "Client connections that speak HTTP/2.")
+        .series(&[], sum(workers, |worker| worker.http2_connections.get()));
+    page.counter("ringgate_http2_requests_total", "Requests begun on them.")
+        .series(&[], sum(workers, |worker| worker.http2_requests.get()));
+    page.counter("ringgate_http2_unfinished_total", "Those whose response did not reach its end.")
+        .series(&[], sum(workers, |worker| worker.http2_unfinished.get()));
+    page.counter("ringgate_http2_upstream_connections_total", "Opened to endpoints of HTTP/2.")
+        .series(&[], sum(workers, |worker| worker.http2_upstream_connections.get()));
 }
 
 fn by_label(

@@ -53,6 +53,14 @@ pub struct WorkerMetrics {
     pub downstream_bytes_out: Counter,
     /// Requests refused, by reason.
     pub refused: Labelled,
+    /// Connections of clients that speak HTTP/2.
+    pub http2_connections: Counter,
+    /// Requests that came on them.
+    pub http2_requests: Counter,
+    /// Those whose response did not reach its end.
+    pub http2_unfinished: Counter,
+    /// Connections to endpoints that speak HTTP/2.
+    pub http2_upstream_connections: Counter,
     /// Time spent in Ringgate, for each exchange that reached an upstream.
     pub overhead: Histogram,
 
@@ -110,6 +118,10 @@ impl WorkerMetrics {
             downstream_bytes_in: Counter::default(),
             downstream_bytes_out: Counter::default(),
             refused: Labelled::new(refusal_labels),
+            http2_connections: Counter::default(),
+            http2_requests: Counter::default(),
+            http2_unfinished: Counter::default(),
+            http2_upstream_connections: Counter::default(),
             overhead: Histogram::new(&OVERHEAD),
             upstream_connects: Counter::default(),
             upstream_connect_failures: Counter::default(),

@@ -15,6 +15,7 @@ mod drain;
 mod forwarding;
 mod framing;
 mod handover;
+mod http2;
 mod keep_alive;
 mod limits;
 mod memory;

@@ -86,6 +86,14 @@ impl GatewayBuilder {
         self
     }
 
+    /// Sends a path prefix to an endpoint that speaks HTTP/2, with more lines for its cluster.
+    pub fn route_http2(self, path: &str, endpoint: SocketAddr, cluster: &str) -> Self {
+        let mut builder = self.route_with(path, &[endpoint], "", cluster);
+        // The endpoint is what its cluster ends with.
+        builder.clusters.push_str("http2 = true\n");
+        builder
+    }
+
     /// Everything but `[server]`, `[admin]` and `[access_log]`, in place of the listener and the
     /// routes that the builder would write.
     pub fn config(mut self, text: impl Into<String>) -> Self {

@@ -4,6 +4,7 @@
 pub mod client;
 pub mod gate;
 pub mod gateway;
+pub mod http2;
 pub mod metrics;
 pub mod origin;
 pub mod systemd;

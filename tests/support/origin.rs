@@ -249,6 +249,12 @@ impl Connection {
         self.is_closed = true;
     }
 
+    /// Waits until the gateway says something or closes, and ends the connection.
+    pub fn wait_for_anything_and_close(&mut self) {
+        drop(self.wire.peek());
+        self.close();
+    }
+
     /// Waits until the gateway has closed its end.
     pub fn wait_for_close(&mut self) {
         let (rest, end) = self.wire.read_to_end();

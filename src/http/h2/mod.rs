@@ -12,7 +12,7 @@ mod text;
 mod trailers;
 
 pub use frames::{FrameHead, FrameKind, Frames};
-pub use request::{read_request, write_request};
+pub use request::{read_request, write_request, write_websocket_request};
 pub use response::{read_response, write_response};
 pub use text::NotExpressible;
 pub use trailers::{read_trailers, write_trailers};

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::text::{NotExpressible, add, each_field, is_of_connection, split_line, write_line};
 use crate::http::authority::Authority;
 use crate::http::refusal::Refusal;
+use crate::http::websocket;
 
 /// Writes the HTTP/1.1 head that says what `request` says. `has_content`: its stream goes on.
 ///
@@ -30,6 +31,30 @@ pub fn write_request(
         write_line(out, "transfer-encoding", b"chunked");
     }
     out.extend_from_slice(b"\r\n");
+    Ok(())
+}
+
+/// Writes the HTTP/1.1 head that asks to switch to WebSocket, for a CONNECT that asks for it as
+/// `protocol` (RFC 8441). The answer is checked by `key`.
+pub fn write_websocket_request(
+    request: &Request<()>,
+    protocol: &[u8],
+    key: [u8; 16],
+    out: &mut Vec<u8>,
+) -> Result<(), Refusal> {
+    let (true, Some(target)) =
+        (protocol.eq_ignore_ascii_case(b"websocket"), request.uri().path_and_query())
+    else {
+        return Err(Refusal::MethodUnsupported);
+    };
+    out.extend_from_slice(b"GET ");
+    out.extend_from_slice(target.as_str().as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    write_host(request.uri(), request.headers(), out)?;
+    write_fields(request.headers(), out)?;
+    out.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: ");
+    websocket::push_key(key, out);
+    out.extend_from_slice(b"\r\n\r\n");
     Ok(())
 }
 
@@ -141,6 +166,7 @@ mod tests {
     use super::*;
     use crate::http::h1::{HeadLimits, RequestHead, TargetForm};
     use crate::http::message::BodyLength;
+    use crate::http::upgrade;
 
     const LIMITS: HeadLimits = HeadLimits { bytes: 4096, fields: 20 };
 
@@ -231,6 +257,21 @@ mod tests {
             assert_eq!(finding("GET", "http://a/", &fields), Refusal::FieldValuePadded);
             let crumbs = [("cookie", padded)];
             assert_eq!(finding("GET", "http://a/", &crumbs), Refusal::FieldValuePadded);
+        }
+    }
+
+    #[test]
+    fn an_extended_connect_asks_for_a_websocket() {
+        let connect = request("CONNECT", "https://a/chat?b", &[("sec-websocket-version", "13")]);
+        let mut out = Vec::new();
+        write_websocket_request(&connect, b"WebSocket", [0; 16], &mut out).unwrap();
+        let mut head = RequestHead::default();
+        assert_eq!(head.parse(&out, &LIMITS), Ok(true));
+        assert_eq!(upgrade::asked(&head, &out), Some(&b"websocket"[..]));
+        assert_eq!(head.path.of(&out), b"/chat");
+        for protocol in [&b"h2c"[..], b"connect-udp", b"websocket\r\nx: y"] {
+            let written = write_websocket_request(&connect, protocol, [0; 16], &mut Vec::new());
+            assert_eq!(written, Err(Refusal::MethodUnsupported));
         }
     }
 
