@@ -10,7 +10,7 @@ CARGO   ?= cargo
 PROFILE ?= quick
 VENV    ?= target/sdk-venv
 
-.PHONY: demo test lint bench unit suite sdk deps tools docs-check slow bench-instructions clean
+.PHONY: demo conformance test lint bench unit suite sdk deps tools docs-check slow bench-instructions clean
 
 demo:
 	$(CARGO) run --release --bin ringgate -- demo
@@ -49,6 +49,13 @@ $(VENV)/installed: tests/sdk/requirements.txt
 slow:
 	$(CARGO) build --profile $(PROFILE) --bin ringgate
 	python3 tests/slow.py target/$(PROFILE)/ringgate
+
+# What others have written to find faults in servers; each script names the tool that it needs.
+conformance:
+	$(CARGO) build --release --bin ringgate
+	for script in h2spec autobahn testssl; do \
+		tests/conformance/$$script.sh || [ $$? = 69 ] || exit 1; \
+	done
 
 # promtool reads the metrics page; Debian has it in `prometheus`. valgrind counts instructions.
 deps:
