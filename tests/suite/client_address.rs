@@ -4,8 +4,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::support::client::Client;
-use crate::support::gateway::{Gateway, gateway};
+use crate::support::gateway::{Gateway, example, gateway};
 use crate::support::origin::{Origin, origin};
+use crate::support::tls::{Authority, tls_of};
 use crate::support::wire::Head;
 use crate::wire;
 
@@ -384,4 +385,56 @@ fn edits_of_a_route_replace_and_remove_what_would_be_written() {
     let head = origin.request().head;
     assert_eq!(head.all("x-forwarded-for"), ["me"]);
     assert!(!head.has("forwarded"), "{head:?}");
+}
+
+#[test]
+fn a_proxy_header_stands_before_tls() {
+    let authority = Authority::new();
+    let tls = tls_of(&[&authority.issue("a", &["a.example"])]);
+    let pair = pair(&format!("proxy_protocol = true\n{TRUST}\n{tls}"));
+    let header = binary_header(0x21, 0x11, &ADDRESSES);
+    let mut proxy = connect_from(PROXY, &pair.1);
+    proxy.send(header);
+    let stream = proxy.wire().stream().try_clone().expect("a descriptor is free");
+
+    let mut client = authority.client().over(stream, "a.example").expect("a handshake");
+
+    assert_eq!(client.get("/").text(), "hello");
+    let forwarded = "for=192.0.2.7;host=a;proto=https;by=_ringgate";
+    assert_eq!(pair.0.request().get("forwarded"), Some(forwarded));
+}
+
+#[test]
+fn the_example_does_what_it_says() {
+    let web = origin().reply("web").start();
+    let legacy = origin_behind_proxy_protocol();
+    let config = example(
+        "behind-a-proxy",
+        &[
+            ("0.0.0.0:8080", "127.0.0.1:0".to_owned()),
+            ("127.0.0.1:8081", "127.0.0.1:0".to_owned()),
+            ("10.0.0.0/24", format!("{PROXY}/32")),
+            ("10.0.1.10:8080", web.address.to_string()),
+            ("10.0.1.20:8080", legacy.address.to_string()),
+        ],
+    );
+    let gateway = gateway().config(config).start();
+    // A proxy that is trusted in its turn, by way of the balancer.
+    let header = "PROXY TCP4 192.0.2.3 198.51.100.1 50123 443\r\n";
+    let ask = |path: &str| {
+        format!("GET {path} HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 203.0.113.9\r\n\r\n")
+    };
+    let mut client = connect_from(PROXY, &gateway);
+
+    client.send(format!("{header}{}{}", ask("/"), ask("/legacy")));
+
+    assert_eq!(client.read().text(), "web");
+    assert_eq!(web.request().get("x-real-ip"), Some("203.0.113.9"));
+    let announced = [203, 0, 113, 9, 198, 51, 100, 1, 0, 0, 0x01, 0xBB];
+    assert_eq!(client.read().text(), format!("{:?} {announced:?}", [0x21, 0x11]));
+
+    let mut inside = Client::connect(gateway.address_of("inside"));
+    inside.send(ask("/"));
+    assert_eq!(inside.read().text(), "web");
+    assert_eq!(web.requests()[1].get("x-real-ip"), Some("203.0.113.9"));
 }

@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use crate::support::client::Client;
 use crate::support::gate::Gate;
-use crate::support::gateway::{Gateway, cluster_of, gateway, listener};
+use crate::support::gateway::{Gateway, cluster_of, example, gateway, listener};
 use crate::support::origin::{Connection, Origin, origin};
+use crate::support::tls::{Authority, tls_of};
 use crate::support::wire::Broken;
 use crate::support::{MIB, eventually};
 use crate::wire;
@@ -479,4 +480,56 @@ fn an_endpoint_that_does_not_answer_gives_way_before_the_switch() {
         client.send("x");
         assert_reads(&mut client, b"x");
     }
+}
+
+#[test]
+fn a_websocket_may_come_over_tls() {
+    const LEN: usize = MIB as usize;
+    let authority = Authority::new();
+    let origin = tunnelling(|connection| {
+        let came = connection.wire().read_exactly(LEN).expect("all of it");
+        connection.send(came);
+        let (rest, end) = connection.wire().read_to_end();
+        assert_eq!((&rest[..], end), (&b"bye"[..], Broken::Cut));
+    });
+    let tls = tls_of(&[&authority.issue("a", &["a.example"])]);
+    let gateway = gateway().listener(&tls).route("/", &origin).start();
+    let mut client = authority.client().connect(gateway.address(), "a.example");
+
+    client.send(handshake());
+    assert_eq!(client.read_head().expect("a head").word(1), "101");
+    assert_eq!(origin.request().get("x-forwarded-proto"), Some("https"));
+    let content: Vec<u8> = (0..LEN).map(|at| (at / 3) as u8).collect();
+    client.send(&content);
+
+    assert_eq!(client.wire().read_exactly(LEN), Ok(content));
+    client.send("bye").finish_sending();
+    client.expect_closed();
+    assert_eq!(gateway.log_line("ws")["outcome"], "completed");
+}
+
+#[test]
+fn the_example_does_what_it_says() {
+    let chat = tunnelling(echo);
+    let other = tunnelling(echo);
+    let web = origin().reply("web").start();
+    let config = example(
+        "websocket",
+        &[
+            ("0.0.0.0:8080", "127.0.0.1:0".to_owned()),
+            ("10.0.1.10:9000", chat.address.to_string()),
+            ("10.0.1.11:9000", other.address.to_string()),
+            ("10.0.1.20:8080", web.address.to_string()),
+        ],
+    );
+    let gateway = gateway().workers(1).config(config).start();
+
+    let mut clients = [switched(&gateway, &handshake()), switched(&gateway, &handshake())];
+    for client in &mut clients {
+        client.send("hello");
+        assert_reads(client, b"hello");
+    }
+    assert_eq!((chat.requests_seen(), other.requests_seen()), (1, 1));
+    assert_eq!(gateway.get("/").text(), "web");
+    assert_eq!(gateway.client().post("/chat", "", "no handshake").text(), "web");
 }

@@ -167,6 +167,21 @@ pub fn listener(lines: &str) -> String {
     format!("[[listener]]\nname = \"public\"\nbind = \"127.0.0.1:0\"\n{lines}\n")
 }
 
+/// What an example of `config/examples` says of listeners, routes and clusters, with other
+/// addresses in place of its own: each pair is what stands there and what shall.
+pub fn example(name: &str, addresses: &[(&str, String)]) -> String {
+    let path = format!("{}/config/examples/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+    let mut text = fs::read_to_string(path).expect("the example is part of the repository");
+    for (there, instead) in addresses {
+        assert!(text.contains(there), "no {there} in {name}");
+        text = text.replace(there, instead);
+    }
+    let mut table: toml::Table = text.parse().expect("an example is TOML");
+    // The builder writes these itself.
+    table.retain(|key, _| !["server", "admin", "access_log"].contains(&key));
+    table.to_string()
+}
+
 /// A `[cluster.NAME]` of these endpoints.
 pub fn cluster_of(name: &str, endpoints: &[SocketAddr], lines: &str) -> String {
     let mut text = format!("[cluster.{name}]\n{lines}\n");

@@ -209,7 +209,11 @@ impl TlsClient {
 
     /// The same, or why not. That a server refuses a certificate in TLS 1.3 is seen only later.
     pub fn try_connect(&self, address: SocketAddr, name: &str) -> io::Result<Client> {
-        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        self.over(TcpStream::connect_timeout(&address, PATIENCE)?, name)
+    }
+
+    /// The same over a connection on which something else may have been sent before.
+    pub fn over(&self, mut stream: TcpStream, name: &str) -> io::Result<Client> {
         stream.set_read_timeout(Some(PATIENCE))?;
         let mut connection = self.begin(name);
         while connection.is_handshaking() {
