@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use ringgate::telemetry::worker::Driver;
 use ringgate::telemetry::{
-    CertificateReport, EndpointReport, HandOvers, LogEntries, ProcessStats, Report, RequestKey,
-    WorkerMetrics, prometheus,
+    CertificateReport, ClusterReport, EndpointReport, HandOvers, LogEntries, ProcessStats, Report,
+    RequestKey, WorkerMetrics, prometheus,
 };
 
 /// A page on which every family has a series, and label values are as awkward as they may be.
@@ -44,6 +44,7 @@ fn page() -> String {
         workers: &workers,
         endpoints: &[endpoint],
         certificates: &[certificate],
+        clusters: &[ClusterReport { cluster: "docs".into(), queued: 0 }],
         process: &process,
         log_entries: &LogEntries::default(),
         access_log_unwritten: 0,
@@ -71,6 +72,7 @@ fn busy_worker(index: usize) -> Arc<WorkerMetrics> {
     let handshakes = worker.handshake_series("public", &["timeout", "closed"]);
     handshakes.count("1.3", true);
     handshakes.failures.inc(1);
+    worker.cluster_series("docs", &["queue_full"]).rejected.inc(0);
     worker.ai_series("gpt-4").time_to_first_event.record(320_000_000);
     Arc::new(worker)
 }

@@ -28,6 +28,7 @@ fn text(instance: &dyn Instance) -> String {
         workers: &instance.workers(),
         endpoints: &instance.endpoints(),
         certificates: &instance.certificates(),
+        clusters: &instance.clusters(),
         process: &process::read(),
         log_entries: instance.log_entries(),
         access_log_unwritten: instance.access_log_unwritten(),

@@ -17,7 +17,9 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
 
-use crate::telemetry::{CertificateReport, EndpointReport, HandOvers, LogEntries, WorkerMetrics};
+use crate::telemetry::{
+    CertificateReport, ClusterReport, EndpointReport, HandOvers, LogEntries, WorkerMetrics,
+};
 
 /// What the pages need to know of the running gateway.
 pub trait Instance: Send + Sync + 'static {
@@ -36,6 +38,7 @@ pub trait Instance: Send + Sync + 'static {
     fn endpoints(&self) -> Vec<EndpointReport>;
     /// Each file once.
     fn certificates(&self) -> Vec<CertificateReport>;
+    fn clusters(&self) -> Vec<ClusterReport>;
     /// `[telemetry].service`.
     fn service(&self) -> String;
     /// `[telemetry].tags`.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use super::balance::balance;
 use super::reader::Value;
+use super::retry::retry;
 use super::section::{Placed, Section};
 use super::{address, name, tls, units};
 use crate::http::proxy_protocol::Version;
@@ -16,15 +18,22 @@ const IDLE: Duration = Duration::from_secs(300);
 /// People leave pages open. A peer that vanished without a word costs two sockets until then.
 const UPGRADE_IDLE: Duration = Duration::from_secs(3600);
 
+/// People wait that long for a page, and most programs for longer.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Some seconds of work for most clusters; waiting exchanges take a few kilobytes each.
+const QUEUE: usize = 1024;
+const QUEUE_MAX: u64 = 1_000_000;
+const IN_FLIGHT_MAX: u64 = 1_000_000;
+
 const WEIGHT: u32 = 1;
-/// Bounds the table that weights are laid out in.
+/// Bounds the table that turns are laid out in.
 const WEIGHT_MAX: u64 = 1000;
 
 pub(super) fn cluster(name: &str, section: &mut Section<'_>) -> Cluster {
     if let Err(why) = name::plain(name) {
         section.at().problem(why);
     }
-    balance(section);
     let rules = section.take("tls", tls::upstream);
     let endpoints = section.sections("endpoint", |section| endpoint(section, rules.as_ref()));
     check_endpoints(section.at(), &endpoints);
@@ -35,18 +44,12 @@ pub(super) fn cluster(name: &str, section: &mut Section<'_>) -> Cluster {
     if proxy_protocol.is_some() {
         report_shared_connections(&endpoints);
     }
-    Cluster {
-        name: name.to_owned(),
-        endpoints: endpoints.into_iter().map(|endpoint| endpoint.is).collect(),
-        timeouts: section.section("timeouts", |section| {
-            let upgrade_idle = section.take("upgrade_idle", units::timeout);
-            ClusterTimeouts {
-                upgrade_idle: upgrade_idle.unwrap_or(Some(UPGRADE_IDLE)),
-                ..timeouts(section)
-            }
-        }),
-        proxy_protocol,
-    }
+    let timeouts = section.section("timeouts", |section| {
+        let upgrade_idle = section.take("upgrade_idle", units::timeout);
+        let upgrade_idle = upgrade_idle.unwrap_or(Some(UPGRADE_IDLE));
+        ClusterTimeouts { upgrade_idle, ..timeouts(section) }
+    });
+    Cluster { proxy_protocol, ..cluster_of(name.to_owned(), endpoints, timeouts, section) }
 }
 
 /// The PROXY protocol names the client of a connection, and in HTTP/2 all clients share it.
@@ -59,19 +62,34 @@ fn report_shared_connections(endpoints: &[Placed<'_, Endpoint>]) {
     }
 }
 
-/// Round robin is all there is, so the choice leaves no trace in the settings.
-pub(super) fn balance(section: &mut Section<'_>) {
-    let not_yet = [
-        "least_requests",
-        "random",
-        "two_choices",
-        "ip_hash",
-        "consistent_hash",
-        "peak_ewma",
-        "least_tokens",
-        "prefix_hash",
-    ];
-    section.take("balance", |value| value.choice(&[("round_robin", ())], &not_yet));
+/// What a cluster and a model have in common.
+pub(super) fn cluster_of(
+    name: String,
+    endpoints: Vec<Placed<'_, Endpoint>>,
+    timeouts: ClusterTimeouts,
+    section: &mut Section<'_>,
+) -> Cluster {
+    let queue = section.take("queue", |value| value.integer(0..=QUEUE_MAX));
+    Cluster {
+        name,
+        endpoints: endpoints.into_iter().map(|endpoint| endpoint.is).collect(),
+        timeouts,
+        // Providers are not told of clients.
+        proxy_protocol: None,
+        balance: balance(section),
+        retry: section.section("retry", retry),
+        max_in_flight: max_in_flight(section),
+        queue: queue.and_then(|places| usize::try_from(places).ok()).unwrap_or(QUEUE),
+    }
+}
+
+pub(super) fn max_in_flight(section: &mut Section<'_>) -> Option<u32> {
+    let max = section.take("max_in_flight", |value| value.integer(1..=IN_FLIGHT_MAX));
+    max.and_then(|max| u32::try_from(max).ok())
+}
+
+pub(super) fn backup(section: &mut Section<'_>) -> bool {
+    section.take("backup", Value::boolean).unwrap_or(false)
 }
 
 fn endpoint(section: &mut Section<'_>, rules: Option<&tls::Rules>) -> Endpoint {
@@ -85,6 +103,8 @@ fn endpoint(section: &mut Section<'_>, rules: Option<&tls::Rules>) -> Endpoint {
         address,
         weight: weight(section),
         http2,
+        max_in_flight: max_in_flight(section),
+        backup: backup(section),
         provider: None,
     }
 }
@@ -105,6 +125,8 @@ pub(super) fn check_endpoints(at: &Value<'_>, endpoints: &[Placed<'_, Endpoint>]
         list.problem(format_args!("There is no endpoint. Add [[{}]].", list.path()));
     } else if !endpoints.is_empty() && endpoints.iter().all(|endpoint| endpoint.is.weight == 0) {
         list.problem("Every endpoint has the weight 0, so none would get a request.");
+    } else if !endpoints.is_empty() && endpoints.iter().all(|endpoint| endpoint.is.backup) {
+        list.problem("Every endpoint is a backup, but there is none to stand in for.");
     }
 }
 
@@ -131,5 +153,6 @@ pub(super) fn timeouts(section: &mut Section<'_>) -> ClusterTimeouts {
         total: timeout("total", None),
         // Models are never asked for another protocol.
         upgrade_idle: None,
+        queue: timeout("queue", Some(QUEUE_TIMEOUT)),
     }
 }

@@ -143,7 +143,7 @@ fn method(text: &str) -> Result<String, String> {
 }
 
 /// A field name in lower case (RFC 9110, section 5.1).
-fn field_name(text: &str) -> Result<String, String> {
+pub(super) fn field_name(text: &str) -> Result<String, String> {
     if !is_token(text) {
         return Err("A field name has letters, digits and !#$%&'*+-.^_`|~ only.".to_owned());
     }
@@ -162,7 +162,7 @@ pub(super) fn field_value(text: &str) -> Result<String, String> {
 }
 
 /// RFC 9110, section 5.6.2.
-fn is_token(text: &str) -> bool {
+pub(super) fn is_token(text: &str) -> bool {
     let is_tchar = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(is_tchar)
 }

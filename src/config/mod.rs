@@ -6,6 +6,7 @@
 
 mod action;
 mod address;
+mod balance;
 mod checks;
 mod cluster;
 mod cover;
@@ -18,6 +19,7 @@ mod name;
 mod pattern;
 mod problem;
 mod reader;
+mod retry;
 mod route;
 mod section;
 mod server;

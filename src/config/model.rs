@@ -1,6 +1,6 @@
 //! `[model."NAME"]`: a model compiles to a cluster and a name that leads to it.
 
-use super::cluster::{balance, check_endpoints, http2, timeouts, weight};
+use super::cluster::{backup, check_endpoints, cluster_of, http2, max_in_flight, timeouts, weight};
 use super::reader::Value;
 use super::section::{Placed, Section};
 use super::{address, fields, name, tls};
@@ -17,21 +17,15 @@ pub(super) fn model(name: &str, section: &mut Section<'_>) -> NamedModel {
     if let Err(why) = name::model(name) {
         section.at().problem(why);
     }
-    balance(section);
     let rules = section.take("tls", tls::upstream);
     let endpoints = section.sections("endpoint", |section| endpoint(section, rules.as_ref()));
     warn_of_unused(section.at(), &endpoints);
     check_endpoints(section.at(), &endpoints);
+    let timeouts = section.section("timeouts", timeouts);
     NamedModel {
         name: name.to_owned(),
         aliases: section.take("aliases", aliases).unwrap_or_default(),
-        cluster: Cluster {
-            name: format!("model:{name}"),
-            endpoints: endpoints.into_iter().map(|endpoint| endpoint.is).collect(),
-            timeouts: section.section("timeouts", timeouts),
-            // Providers are not told of clients.
-            proxy_protocol: None,
-        },
+        cluster: cluster_of(format!("model:{name}"), endpoints, timeouts, section),
     }
 }
 
@@ -98,6 +92,8 @@ fn endpoint(section: &mut Section<'_>, rules: Option<&tls::Rules>) -> Endpoint {
         address: url.address,
         weight: weight(section),
         http2,
+        max_in_flight: max_in_flight(section),
+        backup: backup(section),
         provider: Some(Provider {
             dialect: kind.dialect,
             authority: url.authority,

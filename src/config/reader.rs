@@ -263,19 +263,34 @@ impl<'a> Value<'a> {
 
     /// A share from 0 to 1.
     pub(super) fn share(&self) -> Option<f64> {
-        let written = match self.content {
-            Content::Value(DeValue::Float(number)) => number.as_str(),
-            Content::Value(DeValue::Integer(number)) => number.as_str(),
-            _ => {
-                self.wrong_type("a number from 0.0 to 1.0");
-                return None;
-            }
-        };
-        let share = written.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+        let share =
+            self.float("a number from 0.0 to 1.0")?.filter(|share| (0.0..=1.0).contains(share));
         if share.is_none() {
             self.problem("Give a number from 0.0 (none) to 1.0 (all).");
         }
         share
+    }
+
+    /// A number with a fraction.
+    pub(super) fn number(&self, range: RangeInclusive<f64>) -> Option<f64> {
+        let in_range = self.float("a number")?.filter(|number| range.contains(number));
+        if in_range.is_none() {
+            let (least, most) = range.into_inner();
+            self.problem(format_args!("Give a number from {least} to {most}."));
+        }
+        in_range
+    }
+
+    /// `None` for another type, which is reported; `Some(None)` for a number beyond all floats.
+    fn float(&self, expected: &str) -> Option<Option<f64>> {
+        match self.content {
+            Content::Value(DeValue::Float(number)) => Some(number.as_str().parse().ok()),
+            Content::Value(DeValue::Integer(number)) => Some(number.as_str().parse().ok()),
+            _ => {
+                self.wrong_type(expected);
+                None
+            }
+        }
     }
 
     pub(super) fn boolean(&self) -> Option<bool> {

@@ -101,6 +101,8 @@ fn an_endpoint_of_a_model_has_everything_a_request_needs() {
         tls: None,
         weight: 3,
         http2: false,
+        max_in_flight: None,
+        backup: false,
         provider: Some(Provider {
             dialect: Dialect::Anthropic,
             authority: "[::1]:8000".into(),

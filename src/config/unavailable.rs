@@ -6,18 +6,15 @@
 pub(super) const MESSAGE: &str = "Not available in this version of Ringgate.";
 
 /// By kind of section: its path without names and indices.
-const KEYS: [(&str, &[&str]); 13] = [
+const KEYS: [(&str, &[&str]); 11] = [
     ("", &["service", "auth", "limits", "audit", "sanitize", "notify", "store", "redis"]),
     ("server", &["state_dir"]),
     ("route", &["allow", "deny", "auth", "limit", "redirect"]),
     ("route.path", &["regex"]),
     ("cluster", CLUSTER),
-    ("cluster.timeouts", &["queue"]),
-    ("cluster.endpoint", ENDPOINT),
     ("model", CLUSTER),
     ("model", &["service", "fallback", "tokens", "keep_alive_comment", "hedge", "on_lossy"]),
-    ("model.timeouts", &["queue", "first_event", "between_events"]),
-    ("model.endpoint", ENDPOINT),
+    ("model.timeouts", &["first_event", "between_events"]),
     ("log", &["file", "rotation"]),
     ("telemetry", &["otlp"]),
 ];
@@ -25,10 +22,8 @@ const KEYS: [(&str, &[&str]); 13] = [
 /// Valid on a model as well: it compiles to a cluster.
 #[rustfmt::skip]
 const CLUSTER: &[&str] = &[
-    "hash_on", "health_check", "outlier", "retry", "on_disconnect", "limit", "breaker",
+    "health_check", "outlier", "on_disconnect", "limit", "breaker",
 ];
-
-const ENDPOINT: &[&str] = &["max_in_flight"];
 
 /// Whether `key` of such a section is known, but not carried out yet.
 pub(super) fn is_unavailable(kind: &str, key: &str) -> bool {

@@ -30,6 +30,17 @@ pub(super) fn duration(value: &Value<'_>) -> Option<Duration> {
     })
 }
 
+/// A share of a hundred, as a number from 0 to 1.
+pub(super) fn percent(value: &Value<'_>) -> Option<f64> {
+    value.parse("a percentage such as \"20%\"", |text| {
+        let number = text.strip_suffix('%').and_then(|number| number.parse::<u32>().ok());
+        match number.filter(|number| *number <= 100) {
+            Some(number) => Ok(f64::from(number) / 100.0),
+            None => Err("A percentage is a whole number from 0% to 100%.".to_owned()),
+        }
+    })
+}
+
 /// A number of bytes.
 pub(super) fn size(value: &Value<'_>, range: RangeInclusive<u64>) -> Option<u64> {
     value.parse("a size such as \"64KiB\"", |text| {

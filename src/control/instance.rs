@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::admin::Instance;
 use crate::net::tls::Chain;
 use crate::proxy::shared::Shared;
-use crate::telemetry::{CertificateReport, EndpointReport, HandOvers, LogEntries, WorkerMetrics};
+use crate::telemetry::{
+    CertificateReport, ClusterReport, EndpointReport, HandOvers, LogEntries, WorkerMetrics,
+};
 
 /// What the control thread keeps up to date for whoever asks.
 pub struct Gateway {
@@ -82,6 +84,15 @@ impl Instance for Gateway {
         reports.sort();
         reports.dedup_by(|a, b| a.file == b.file);
         reports
+    }
+
+    fn clusters(&self) -> Vec<ClusterReport> {
+        let snapshot = self.shared.snapshot();
+        let report = |state: &Arc<crate::proxy::shared::ClusterState>| ClusterReport {
+            cluster: state.name.to_string(),
+            queued: state.queued(),
+        };
+        snapshot.clusters().map(report).collect()
     }
 
     fn service(&self) -> String {

@@ -8,6 +8,7 @@
 pub mod authority;
 pub mod base64;
 mod crc32c;
+pub mod cookie;
 pub mod date;
 pub mod field_name;
 pub mod fields;

@@ -1,76 +1,137 @@
 //! Which endpoint is next.
+//!
+//! A [`Balancer`] is immutable and shared by all workers. What moves is handed in: the cluster's
+//! turn, and the endpoints as they are at the time of the pick.
 
-/// Smooth weighted round robin: every endpoint in proportion to its weight, spread as evenly as
-/// that allows (the order nginx made popular: weights 5, 1, 1 give a a b a c a a).
-///
-/// Each turn adds every weight to its endpoint's score, picks the highest, and takes the sum of
-/// the weights from the one that was picked. After `sum` turns all scores are where they began.
-#[derive(Debug, Clone)]
-pub struct RoundRobin {
-    scores: Vec<i64>,
-}
+mod lightest;
+mod random;
+mod rendezvous;
+mod turns;
 
-impl RoundRobin {
-    pub fn new(endpoints: usize) -> Self {
-        Self { scores: vec![0; endpoints] }
-    }
-
-    /// The next endpoint with a weight above 0 that `usable` admits, by its index.
-    pub fn next(
-        &mut self,
-        weight: impl Fn(usize) -> u32,
-        usable: impl Fn(usize) -> bool,
-    ) -> Option<usize> {
-        if self.scores.len() == 1 {
-            return (weight(0) > 0 && usable(0)).then_some(0);
-        }
-        let mut total = 0;
-        let mut best: Option<usize> = None;
-        for index in 0..self.scores.len() {
-            let weight = i64::from(weight(index));
-            if weight == 0 || !usable(index) {
-                continue;
-            }
-            total += weight;
-            self.scores[index] += weight;
-            if best.is_none_or(|best| self.scores[index] > self.scores[best]) {
-                best = Some(index);
-            }
-        }
-        let best = best?;
-        self.scores[best] -= total;
-        Some(best)
-    }
-}
+pub mod ewma;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
+mod tests;
 
-    fn turns(weights: &[u32], usable: impl Fn(usize) -> bool, count: usize) -> Vec<usize> {
-        let mut balance = RoundRobin::new(weights.len());
-        (0..count).filter_map(|_| balance.next(|i| weights[i], &usable)).collect()
-    }
+use std::sync::atomic::AtomicU64;
 
-    #[test]
-    fn equal_weights_take_turns() {
-        assert_eq!(turns(&[1, 1, 1], |_| true, 6), [0, 1, 2, 0, 1, 2]);
-    }
+pub use self::rendezvous::hash;
 
-    #[test]
-    fn weights_are_kept_in_every_cycle_and_spread_out() {
-        assert_eq!(turns(&[5, 1, 1], |_| true, 7), [0, 0, 1, 0, 2, 0, 0]);
-        let many = turns(&[3, 2, 1], |_| true, 600);
-        for cycle in many.chunks(6) {
-            let count = |wanted| cycle.iter().filter(|i| **i == wanted).count();
-            assert_eq!([count(0), count(1), count(2)], [3, 2, 1]);
+use self::rendezvous::Rendezvous;
+use self::turns::Turns;
+
+/// How endpoints share the requests of a cluster. All but the hashes respect weights over time;
+/// the hashes do over many keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Algorithm {
+    /// By turns, spread as evenly as the weights allow.
+    #[default]
+    RoundRobin,
+    /// The one with the fewest exchanges in flight for its weight.
+    LeastRequests,
+    Random,
+    /// The less busy of two drawn at random.
+    TwoChoices,
+    /// The same endpoint for the same client address.
+    IpHash,
+    /// The same endpoint for the same key, unless it has more than its bounded share.
+    ConsistentHash,
+    /// The one with the shortest expected wait: recent time to first byte, times in flight.
+    PeakEwma,
+}
+
+/// A whole share in units of [`Candidates::ramp`].
+pub const FULL: u32 = 1024;
+
+/// The endpoints of a cluster at the time of a pick, by index.
+pub trait Candidates {
+    /// Whether this request may go there at this moment.
+    fn admits(&self, index: usize) -> bool;
+
+    /// How much of its weight counts while it starts slowly, from 1 to [`FULL`].
+    fn ramp(&self, index: usize) -> u32;
+
+    /// Exchanges in flight there, of all workers.
+    fn in_flight(&self, index: usize) -> u32;
+
+    /// Recent time to first byte in nanoseconds; `None` before the first answer.
+    fn latency(&self, index: usize) -> Option<f32>;
+
+    /// 64 random bits.
+    fn draw(&self) -> u64;
+}
+
+/// Picks endpoints of one cluster.
+#[derive(Debug)]
+pub struct Balancer {
+    algorithm: Algorithm,
+    /// By endpoint; 0 is never picked.
+    weights: Box<[u32]>,
+    turns: Turns,
+    rendezvous: Rendezvous,
+}
+
+impl Balancer {
+    /// `names` tell endpoints apart for hashing, on every machine alike. `load_bound`: how many
+    /// times its fair share of what is in flight an endpoint may have under consistent hashing.
+    pub fn new(algorithm: Algorithm, weights: &[u32], names: &[&str], load_bound: f64) -> Self {
+        debug_assert_eq!(weights.len(), names.len(), "every endpoint has a weight and a name");
+        Self {
+            algorithm,
+            weights: weights.into(),
+            turns: Turns::new(weights),
+            rendezvous: Rendezvous::new(names, load_bound),
         }
     }
 
-    #[test]
-    fn what_is_drained_or_unusable_is_passed_over() {
-        assert_eq!(turns(&[1, 0, 1], |i| i != 2, 3), [0, 0, 0]);
-        assert_eq!(turns(&[0], |_| true, 1), Vec::<usize>::new());
-        assert_eq!(turns(&[1, 1], |_| false, 1), Vec::<usize>::new());
+    /// The endpoint for a request whose hashed key, if it has one, is `key`. `turn` is the
+    /// cluster's, shared by all who pick from it.
+    pub fn pick(
+        &self,
+        candidates: &impl Candidates,
+        turn: &AtomicU64,
+        key: Option<u64>,
+    ) -> Option<usize> {
+        match (self.algorithm, key) {
+            (Algorithm::RoundRobin, _) => self.in_turn(candidates, turn),
+            (Algorithm::LeastRequests, _) => self.least_requests(candidates, turn),
+            (Algorithm::PeakEwma, _) => self.peak_ewma(candidates, turn),
+            (Algorithm::Random, _) => self.random(candidates),
+            (Algorithm::TwoChoices, _) => self.two_choices(candidates),
+            (Algorithm::IpHash, Some(key)) => self.by_key(candidates, key),
+            (Algorithm::ConsistentHash, Some(key)) => self.by_key_within_bound(candidates, key),
+            // Nothing to stick to: a request without the header or cookie that is hashed.
+            (Algorithm::IpHash | Algorithm::ConsistentHash, None) => self.in_turn(candidates, turn),
+        }
     }
+
+    /// Those that can be picked at all: their weight is above 0.
+    pub fn endpoints(&self) -> impl Iterator<Item = usize> {
+        let weighted = self.weights.iter().enumerate().filter(|(_, weight)| **weight > 0);
+        weighted.map(|(index, _)| index)
+    }
+
+    fn in_turn(&self, candidates: &impl Candidates, turn: &AtomicU64) -> Option<usize> {
+        self.turns.next(
+            turn,
+            |index| candidates.admits(index),
+            |index| has_ramped(candidates, index),
+        )
+    }
+
+    /// Those that can be picked now.
+    fn admitted(&self, candidates: &impl Candidates) -> impl Iterator<Item = usize> {
+        self.endpoints().filter(|index| candidates.admits(*index))
+    }
+
+    /// Weight at this moment: at most 2^20.
+    fn weight(&self, candidates: &impl Candidates, index: usize) -> u64 {
+        u64::from(self.weights[index]) * u64::from(candidates.ramp(index))
+    }
+}
+
+/// Whether an endpoint takes its turn: always, or as often as its slow start has come far.
+fn has_ramped(candidates: &impl Candidates, index: usize) -> bool {
+    let ramp = candidates.ramp(index);
+    ramp >= FULL || candidates.draw() % u64::from(FULL) < u64::from(ramp)
 }

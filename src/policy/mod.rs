@@ -3,3 +3,8 @@
 pub mod allowance;
 pub mod balance;
 pub mod body_pace;
+pub mod departures;
+pub mod line;
+pub mod retry;
+pub mod retry_budget;
+pub mod slow_start;

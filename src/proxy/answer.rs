@@ -56,6 +56,11 @@ impl Exchange<'_> {
         match error {
             ExchangeError::Refused(refusal) => metrics.refused.inc(refusal.index()),
             ExchangeError::UpstreamFault(fault) => metrics.upstream_faults.inc(fault.index()),
+            ExchangeError::Shed(shed) => {
+                if let Some(cluster) = &self.record.cluster {
+                    cluster.series.rejected.inc(shed.reason.index());
+                }
+            }
             _ => {}
         }
     }

@@ -1,4 +1,4 @@
-//! One try of an exchange on one endpoint, and whether there is another.
+//! One try of an exchange on one endpoint.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,7 +10,6 @@ use super::error::ExchangeError;
 use super::exchange::Exchange;
 use super::framed::Framed;
 use super::http2::{ClientStream, Connecting, Found, Place};
-use super::scratch::Scratch;
 use super::settings::{ClusterTimeouts, Route};
 use super::upload::upstream_send_error;
 use super::view::{ClusterView, EndpointView};
@@ -20,10 +19,10 @@ use crate::net::socket::{Peer, Socket};
 use crate::net::stream::Stream;
 use crate::net::tls::{self, HandshakeFault};
 use crate::runtime::io::Deadline;
-use crate::telemetry::record::Outcome;
 
-/// Attempts of one exchange, the first one included.
-const ATTEMPTS_MAX: usize = 3;
+/// What a failure counts as where the time to first byte is balanced by: an endpoint that fails
+/// fast is not a fast one.
+const FAILED_LATENCY_NS: u64 = 1_000_000_000;
 
 /// What is sent to the endpoint.
 #[derive(Clone, Copy)]
@@ -36,7 +35,7 @@ pub(super) enum Outgoing<'a> {
 
 impl Outgoing<'_> {
     /// Whether the endpoint understands it.
-    fn fits(self, endpoint: &EndpointView) -> bool {
+    pub(super) fn fits(self, endpoint: &EndpointView) -> bool {
         match self {
             Self::Request(_) => true,
             Self::Call(call) => call.fits(endpoint),
@@ -45,61 +44,8 @@ impl Outgoing<'_> {
 }
 
 impl Exchange<'_> {
-    /// Forwards the request to the cluster, and its response to the client.
-    pub(super) async fn proxy(
-        &mut self,
-        cluster: &Rc<ClusterView>,
-        route: &Route,
-    ) -> Result<Outcome, ExchangeError> {
-        self.check_length()?;
-        self.attempts(cluster, Outgoing::Request(route)).await
-    }
-
-    pub(super) async fn attempts(
-        &mut self,
-        cluster: &Rc<ClusterView>,
-        outgoing: Outgoing<'_>,
-    ) -> Result<Outcome, ExchangeError> {
-        self.record.cluster = Some(Rc::clone(cluster));
-        self.total_until = cluster.timeouts.total.map(|total| self.record.began + total);
-        let mut failed = [usize::MAX; ATTEMPTS_MAX];
-        let mut failures = 0;
-        let mut failure = ExchangeError::NoEndpoint;
-        while failures < ATTEMPTS_MAX {
-            let picked = cluster.pick(&failed[..failures], |endpoint| outgoing.fits(endpoint));
-            let Some(index) = picked else { return Err(failure) };
-            match self.attempt(cluster, index, outgoing, failures > 0).await {
-                Ok(()) => return Ok(Outcome::Completed),
-                Err(error) if self.may_retry(&error, outgoing) => {
-                    self.downstream.worker.metrics.upstream_retries.inc();
-                    // An endpoint that refuses connections is not asked again; one whose idle
-                    // connection had died is as good as any, and so is one that was too busy.
-                    let may_ask_again =
-                        self.record.reused || matches!(error, ExchangeError::UpstreamRefused);
-                    failed[failures] = if may_ask_again { usize::MAX } else { index };
-                    failures += 1;
-                    failure = error;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Err(failure)
-    }
-
-    fn may_retry(&self, error: &ExchangeError, outgoing: Outgoing<'_>) -> bool {
-        let (replayable, idempotent) = match outgoing {
-            // Calls change nothing upstream: asking a model again costs, but does no harm.
-            Outgoing::Call(_) => (true, true),
-            Outgoing::Request(_) => {
-                let Scratch { request, .. } = &*self.scratch;
-                (request.body.is_empty(), request.method.is_idempotent())
-            }
-        };
-        error.may_retry(replayable, idempotent, self.record.reused)
-    }
-
     /// `fresh`: an idle connection has failed already, so the others may be as dead.
-    async fn attempt(
+    pub(super) async fn attempt(
         &mut self,
         cluster: &ClusterView,
         index: usize,
@@ -107,15 +53,32 @@ impl Exchange<'_> {
         fresh: bool,
     ) -> Result<(), ExchangeError> {
         let endpoint = &cluster.endpoints[index];
-        let _in_flight = endpoint.begin();
         endpoint.series.requests.inc();
         self.record.endpoint = Some(index);
         self.record.attempts += 1;
+        self.record.first_byte_ns = None;
         let outcome = self.try_on(cluster, endpoint, outgoing, fresh).await;
-        if matches!(&outcome, Err(error) if error.is_the_upstreams()) {
+        let failed = matches!(&outcome, Err(error) if error.is_the_upstreams());
+        if failed {
             endpoint.series.failures.inc();
         }
+        if cluster.observes_latency {
+            self.observe_latency(endpoint, failed);
+        }
         outcome
+    }
+
+    fn observe_latency(&self, endpoint: &EndpointView, failed: bool) {
+        let took = match failed {
+            true => self.record.first_byte_ns.unwrap_or(0).max(FAILED_LATENCY_NS),
+            false => match self.record.first_byte_ns {
+                Some(took) => took,
+                // The client left first: nothing is known.
+                None => return,
+            },
+        };
+        let now = self.downstream.worker.core.now();
+        endpoint.state.latency.observe(took, now.as_nanos());
     }
 
     async fn try_on(

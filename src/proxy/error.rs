@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use super::queue::Shed;
 use crate::ai::error::{ClientError, ErrorKind};
 use crate::http::refusal::{Refusal, ResponseFault};
+use crate::policy::retry::Failure;
 use crate::telemetry::record::Outcome;
 
 /// Whose fault it was decides the status, what the record says, and whether to try again.
@@ -33,6 +35,10 @@ pub(super) enum ExchangeError {
     DownstreamGone,
     /// The client takes no more of the response.
     DownstreamStalled,
+    /// The cluster is at its limit, and the request cannot wait or has waited in vain.
+    Shed(Shed),
+    /// A status that is tried again elsewhere. The client is told only if there is no elsewhere.
+    RetriedStatus(u16),
     /// The instance holds as many request bodies as it may.
     BodiesFull,
     /// This process has no descriptor or memory left for a connection.
@@ -68,7 +74,11 @@ impl ExchangeError {
         match self {
             Self::Refused(refusal) => refusal.status(),
             Self::NoRoute => 404,
-            Self::NoEndpoint | Self::BodiesFull | Self::Exhausted => 503,
+            Self::NoEndpoint
+            | Self::BodiesFull
+            | Self::Exhausted
+            | Self::Shed(_)
+            | Self::RetriedStatus(_) => 503,
             Self::ConnectFailed
             | Self::UpstreamClosed
             | Self::UpstreamRefused
@@ -101,6 +111,8 @@ impl ExchangeError {
             | Self::UpgradeIdle => "The upstream did not answer in time.",
             Self::TotalTimeout => "The request took longer than it may.",
             Self::DownstreamGone | Self::DownstreamStalled => "The client went away.",
+            Self::Shed(_) => "Too many requests are under way; try again shortly.",
+            Self::RetriedStatus(_) => "The upstream could not carry out the request.",
             Self::BodiesFull => "Too many request bodies are being held; try again shortly.",
             Self::Exhausted => "The gateway is out of resources; try again shortly.",
             Self::Call(call) => call.explanation(),
@@ -108,8 +120,11 @@ impl ExchangeError {
     }
 
     pub(super) fn retry_after(&self) -> Option<Duration> {
-        matches!(self, Self::BodiesFull | Self::NoEndpoint | Self::Exhausted)
-            .then_some(BODIES_FULL_PAUSE)
+        match self {
+            Self::Shed(shed) => Some(shed.retry_after),
+            Self::BodiesFull | Self::NoEndpoint | Self::Exhausted => Some(BODIES_FULL_PAUSE),
+            _ => None,
+        }
     }
 
     pub(super) fn outcome(&self) -> Outcome {
@@ -122,11 +137,13 @@ impl ExchangeError {
             | Self::NoRoute
             | Self::BodiesFull
             | Self::Exhausted
+            | Self::Shed(_)
             | Self::Call(_) => Outcome::Refused,
             Self::NoEndpoint
             | Self::ConnectFailed
             | Self::UpstreamClosed
-            | Self::UpstreamRefused => Outcome::UpstreamFailed,
+            | Self::UpstreamRefused
+            | Self::RetriedStatus(_) => Outcome::UpstreamFailed,
             Self::UpstreamFault(_) | Self::UpstreamCut => Outcome::UpstreamCut,
             Self::ConnectTimeout => Outcome::ConnectTimeout,
             Self::FirstByteTimeout => Outcome::FirstByteTimeout,
@@ -153,6 +170,8 @@ impl ExchangeError {
             Self::UpgradeIdle => "upgrade_idle",
             Self::DownstreamGone => "downstream_gone",
             Self::DownstreamStalled => "downstream_stalled",
+            Self::Shed(shed) => shed.reason.label(),
+            Self::RetriedStatus(_) => "retried_status",
             Self::BodiesFull => "bodies_full",
             Self::Exhausted => "out_of_resources",
             Self::Call(call) => call.reason(),
@@ -179,20 +198,19 @@ impl ExchangeError {
                 | Self::UpstreamFault(_)
                 | Self::UpstreamCut
                 | Self::IdleTimeout
+                | Self::RetriedStatus(_)
         )
     }
 
-    /// Whether the endpoint cannot have acted on the request, or acting twice does no harm.
-    ///
-    /// `replayable`: the request can be sent again as it was. `idempotent`: RFC 9110, 9.2.2.
-    /// `reused`: a connection that lay idle may have been closed by a peer that never saw the
-    /// request; a fresh one that fails after the request was sent has been seen to.
-    pub(super) fn may_retry(&self, replayable: bool, idempotent: bool, reused: bool) -> bool {
+    /// What it means for the attempt, while the client has seen nothing of a response.
+    pub(super) fn failure(&self) -> Option<Failure> {
         match self {
-            Self::ConnectFailed | Self::ConnectTimeout => true,
-            Self::UpstreamRefused => replayable,
-            Self::UpstreamClosed => replayable && idempotent && reused,
-            _ => false,
+            Self::ConnectFailed | Self::ConnectTimeout => Some(Failure::Connect),
+            Self::UpstreamRefused => Some(Failure::Refused),
+            Self::UpstreamClosed | Self::UpstreamFault(_) => Some(Failure::Reset),
+            Self::FirstByteTimeout => Some(Failure::Timeout),
+            Self::RetriedStatus(status) => Some(Failure::Status(*status)),
+            _ => None,
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::rc::Rc;
 
+use super::attempts::Attempts;
 use super::client_address::{ClientAddress, ClientFields};
 use super::downstream::{After, Downstream};
 use super::error::ExchangeError;
@@ -50,6 +51,7 @@ pub(super) struct Exchange<'c> {
     /// Set on AI routes: errors are told in it.
     pub(super) dialect: Option<Dialect>,
     pub(super) first_event: FirstEvent,
+    pub(super) attempts: Attempts,
     /// When the whole exchange must have ended.
     pub(super) total_until: Option<Instant>,
     /// Index of the connection's listener in this view's settings; the first one if it is gone.
@@ -74,6 +76,7 @@ impl<'c> Exchange<'c> {
             asks_to_switch: false,
             dialect: None,
             first_event: FirstEvent::default(),
+            attempts: Attempts::default(),
             total_until: None,
             keep_alive: listener.is_some(),
             listener: listener.map_or(0, |(index, _)| index),

@@ -38,6 +38,14 @@ impl Input {
         self.joined.extend_from_slice(&chunk);
     }
 
+    /// Copies what is there, so that its buffer can go back to the worker: for long waits.
+    pub(super) fn release_buffer(&mut self) {
+        if let Some(chunk) = self.chunk.take() {
+            self.joined = chunk.to_vec();
+            self.used = 0;
+        }
+    }
+
     /// Forgets the first `count` bytes; the buffer goes back when it is used up.
     pub(super) fn consume(&mut self, count: usize) {
         match &mut self.chunk {

@@ -8,6 +8,7 @@
 
 mod answer;
 mod attempt;
+mod attempts;
 mod call;
 mod carrier;
 mod client_address;
@@ -24,9 +25,11 @@ mod input;
 mod ip_text;
 mod pool;
 mod preface;
+mod queue;
 mod record;
 mod relay;
 mod request_id;
+mod reserve;
 pub mod route;
 mod scratch;
 pub mod settings;

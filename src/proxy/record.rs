@@ -30,6 +30,8 @@ pub(super) struct Record {
     /// The client knows the end of the body by the end of the connection only.
     pub(super) ends_by_close: bool,
     pub(super) id: RequestId,
+    /// Waiting for room on the cluster.
+    pub(super) queued_ns: u64,
     pub(super) connect_ns: Option<u64>,
     pub(super) first_byte_ns: Option<u64>,
     pub(super) first_event_ns: Option<u64>,
@@ -57,6 +59,7 @@ impl Record {
             streamed: false,
             ends_by_close: false,
             id: RequestId::default(),
+            queued_ns: 0,
             connect_ns: None,
             first_byte_ns: None,
             first_event_ns: None,

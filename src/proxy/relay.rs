@@ -134,6 +134,10 @@ impl Exchange<'_> {
     ) -> Result<Relayed, ExchangeError> {
         let mut received = Input::default();
         self.read_response_head(upstream, &mut received, timeouts, watch, whole).await?;
+        let status = self.scratch.response.status;
+        if self.retries_status(status) {
+            return Err(ExchangeError::RetriedStatus(status));
+        }
         if self.scratch.response.status == 101 {
             // Rare and long, as above.
             return Box::pin(self.switch(upstream, received, timeouts)).await;

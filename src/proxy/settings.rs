@@ -12,6 +12,8 @@ use rustls::pki_types::ServerName;
 
 use crate::http::proxy_protocol::Version;
 use crate::net::tls::{Chain, ListenerTls, UpstreamTls};
+use crate::policy::balance::Algorithm;
+use crate::policy::retry;
 
 /// Everything a configuration file says.
 #[derive(Debug, Clone, PartialEq)]
@@ -246,6 +248,46 @@ pub struct Cluster {
     pub timeouts: ClusterTimeouts,
     /// Connections to endpoints begin with a header of this version.
     pub proxy_protocol: Option<Version>,
+    pub balance: Balance,
+    pub retry: retry::Settings,
+    /// Exchanges in flight on all endpoints together; `None` is no limit.
+    pub max_in_flight: Option<u32>,
+    /// Exchanges that may wait until there is room.
+    pub queue: usize,
+}
+
+/// How a cluster picks an endpoint.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Balance {
+    pub algorithm: Algorithm,
+    /// For [`Algorithm::ConsistentHash`].
+    pub hash_on: HashOn,
+    /// For [`Algorithm::ConsistentHash`]: how many times its fair share of what is in flight an
+    /// endpoint may have.
+    pub load_bound: f64,
+    /// How long an endpoint that a reload adds takes to get its whole share.
+    pub slow_start: Option<Duration>,
+}
+
+/// What makes two requests go to the same endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HashOn {
+    ClientIp,
+    /// The value of this field. In lower case.
+    Header(String),
+    /// The value of this cookie.
+    Cookie(String),
+}
+
+impl Default for Balance {
+    fn default() -> Self {
+        Self {
+            algorithm: Algorithm::default(),
+            hash_on: HashOn::ClientIp,
+            load_bound: 1.25,
+            slow_start: None,
+        }
+    }
 }
 
 /// `None` is no limit (`"0s"` in the file).
@@ -260,6 +302,8 @@ pub struct ClusterTimeouts {
     pub total: Option<Duration>,
     /// Between two pieces in either direction, once the connection speaks another protocol.
     pub upgrade_idle: Option<Duration>,
+    /// Waiting for room on an endpoint.
+    pub queue: Option<Duration>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -271,6 +315,10 @@ pub struct Endpoint {
     pub tls: Option<EndpointTls>,
     /// It is spoken to in HTTP/2.
     pub http2: bool,
+    /// Exchanges in flight there; `None` is no limit.
+    pub max_in_flight: Option<u32>,
+    /// Gets requests only while no other endpoint is available.
+    pub backup: bool,
     /// Set for an endpoint of a model.
     pub provider: Option<Provider>,
 }

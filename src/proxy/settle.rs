@@ -99,6 +99,7 @@ impl Exchange<'_> {
             bytes_in: record.bytes_in,
             bytes_out: record.bytes_out,
             total_us: total_ns / 1_000,
+            queued_us: Some(record.queued_ns / 1_000).filter(|us| *us > 0),
             connect_us: record.connect_ns.map(|ns| ns / 1_000),
             first_byte_us: record.first_byte_ns.map(|ns| ns / 1_000),
             overhead_us: record.first_byte_ns.map(|_| record.overhead_ns / 1_000),

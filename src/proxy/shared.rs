@@ -3,14 +3,20 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
+use super::queue::Queue;
 use super::settings::Address;
 use super::snapshot::Snapshot;
 use crate::net::socket::Peer;
 use crate::net::tls::{ClientTls, TicketKeys, UpstreamTls};
+use crate::policy::balance::FULL;
+use crate::policy::balance::ewma::PeakEwma;
+use crate::policy::retry_budget::RetryBudget;
+use crate::policy::slow_start::ramp;
+use crate::runtime::clock::{Clock, Instant};
 
 /// The instance: one for all workers of a process.
 pub struct Shared {
@@ -32,6 +38,7 @@ pub struct Shared {
 /// What snapshots are compiled with and what outlives them.
 pub(super) struct States {
     endpoints: Mutex<HashMap<EndpointKey, Arc<EndpointState>>>,
+    clusters: Mutex<HashMap<String, Arc<ClusterState>>>,
     /// Those that a snapshot holds. They remember sessions, and pooled connections are theirs.
     clients_tls: Mutex<Vec<(UpstreamTls, Weak<ClientTls>)>>,
     ticket_keys: Arc<TicketKeys>,
@@ -41,9 +48,38 @@ impl Default for States {
     fn default() -> Self {
         Self {
             endpoints: Mutex::default(),
+            clusters: Mutex::default(),
             clients_tls: Mutex::default(),
             ticket_keys: TicketKeys::generate(),
         }
+    }
+}
+
+/// One cluster as every worker sees it.
+pub struct ClusterState {
+    pub name: Arc<str>,
+    /// Which turn of round robin is next.
+    pub(super) turn: AtomicU64,
+    /// Exchanges in flight, counted where the cluster has a limit.
+    pub(super) in_flight: AtomicU32,
+    pub(super) queue: Queue,
+    pub(super) retry_budget: RetryBudget,
+}
+
+impl ClusterState {
+    fn new(name: &str) -> Self {
+        Self {
+            name: Arc::from(name),
+            turn: AtomicU64::new(0),
+            in_flight: AtomicU32::new(0),
+            queue: Queue::new(Clock::start()),
+            retry_budget: RetryBudget::default(),
+        }
+    }
+
+    /// Exchanges that wait for room.
+    pub fn queued(&self) -> usize {
+        self.queue.len()
     }
 }
 
@@ -56,6 +92,8 @@ pub(super) struct EndpointKey {
 
 /// One endpoint as every worker and the control thread see it.
 #[derive(Debug)]
+// On cache lines of its own: traffic of other endpoints must not slow its counting.
+#[repr(align(128))]
 pub struct EndpointState {
     pub cluster: Arc<str>,
     /// As the operator wrote it.
@@ -63,6 +101,10 @@ pub struct EndpointState {
     pub address: Address,
     /// Exchanges begun and not settled.
     pub in_flight: AtomicU32,
+    /// Recent time to first byte, where the balancing asks for it.
+    pub(super) latency: PeakEwma,
+    /// When it came, in nanoseconds of the process's clocks; 0 if it has its whole share.
+    came_ns: AtomicU64,
     /// Where to connect; `None` while a name has not been resolved.
     peers: ArcSwapOption<Vec<Peer>>,
     /// Which of several addresses is next.
@@ -76,6 +118,8 @@ impl EndpointState {
             label: Arc::from(key.address.to_string()),
             address: key.address.clone(),
             in_flight: AtomicU32::new(0),
+            latency: PeakEwma::default(),
+            came_ns: AtomicU64::new(0),
             peers: ArcSwapOption::empty(),
             turn: AtomicUsize::new(0),
         };
@@ -114,6 +158,24 @@ impl EndpointState {
     /// Whether it is known where to connect.
     pub fn has_peers(&self) -> bool {
         self.peers.load().is_some()
+    }
+
+    /// How many addresses it has.
+    pub(super) fn addresses(&self) -> usize {
+        self.peers.load().as_ref().map_or(0, |peers| peers.len())
+    }
+
+    /// Begins its slow start.
+    fn come(&self, now: Instant) {
+        self.came_ns.store(now.as_nanos().max(1), Ordering::Relaxed);
+    }
+
+    /// How much of its weight counts at `now`, of [`FULL`], with a slow start of `window_ns`.
+    pub(super) fn ramp(&self, now: Instant, window_ns: u64) -> u32 {
+        match self.came_ns.load(Ordering::Relaxed) {
+            0 => FULL,
+            came => ramp(now.as_nanos().saturating_sub(came), window_ns),
+        }
     }
 
     /// Where the next connection goes: several addresses take turns.
@@ -160,13 +222,7 @@ impl Shared {
         let generation = snapshot.generation;
         self.snapshot.store(Arc::new(snapshot));
         self.generation.store(generation, Ordering::Release);
-        self.forget_unused_endpoints();
-    }
-
-    /// Endpoints that neither a snapshot nor an exchange holds any more.
-    fn forget_unused_endpoints(&self) {
-        let mut endpoints = self.states.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
-        endpoints.retain(|_, state| Arc::strong_count(state) > 1);
+        self.states.forget_unused();
     }
 
     /// What session tickets are sealed with, in this process and the next.
@@ -247,11 +303,34 @@ impl Registry<'_> {
         Registry(states)
     }
 
-    pub(super) fn endpoint(&self, cluster: &str, address: &Address) -> Arc<EndpointState> {
+    /// The state of a cluster, and whether there was one before.
+    pub(super) fn cluster(&self, name: &str) -> (Arc<ClusterState>, bool) {
+        let mut clusters = lock(&self.0.clusters);
+        if let Some(known) = clusters.get(name) {
+            return (Arc::clone(known), true);
+        }
+        let state = Arc::new(ClusterState::new(name));
+        clusters.insert(name.to_owned(), Arc::clone(&state));
+        (state, false)
+    }
+
+    /// The state of an endpoint. `joins`: its cluster has been there before, so that it starts
+    /// slowly if it is new.
+    pub(super) fn endpoint(
+        &self,
+        cluster: &str,
+        address: &Address,
+        joins: bool,
+    ) -> Arc<EndpointState> {
         let key = EndpointKey { cluster: cluster.to_owned(), address: address.clone() };
-        let mut endpoints = self.0.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
-        let state =
-            endpoints.entry(key).or_insert_with_key(|key| Arc::new(EndpointState::new(key)));
+        let mut endpoints = lock(&self.0.endpoints);
+        let state = endpoints.entry(key).or_insert_with_key(|key| {
+            let state = EndpointState::new(key);
+            if joins {
+                state.come(Clock::start().now());
+            }
+            Arc::new(state)
+        });
         Arc::clone(state)
     }
 
@@ -261,7 +340,7 @@ impl Registry<'_> {
 
     /// The same for the same rules, for as long as a snapshot holds it.
     pub(super) fn client_tls(&self, rules: &UpstreamTls) -> Arc<ClientTls> {
-        let mut clients = self.0.clients_tls.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clients = lock(&self.0.clients_tls);
         clients.retain(|(_, client)| client.strong_count() > 0);
         let known = clients.iter().find(|(known, _)| known == rules);
         known.and_then(|(_, client)| client.upgrade()).unwrap_or_else(|| {
@@ -270,6 +349,19 @@ impl Registry<'_> {
             client
         })
     }
+}
+
+impl States {
+    /// Forgets what neither a snapshot nor an exchange holds any more.
+    fn forget_unused(&self) {
+        lock(&self.endpoints).retain(|_, state| Arc::strong_count(state) > 1);
+        lock(&self.clusters).retain(|_, state| Arc::strong_count(state) > 1);
+    }
+}
+
+/// What these locks guard is whole between any two statements.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Bytes taken from the instance's allowance for held bodies; given back on drop.
@@ -297,6 +389,8 @@ impl std::fmt::Display for Address {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::proxy::snapshot::Snapshot;
 
@@ -320,20 +414,36 @@ mod tests {
     fn an_endpoint_keeps_its_state_across_snapshots_and_is_forgotten_when_unused() {
         let shared = shared();
         let address = Address::Tcp { host: "10.0.0.1".into(), port: 80 };
-        let before = Registry(&shared.states).endpoint("docs", &address);
+        let before = Registry(&shared.states).endpoint("docs", &address, false);
         shared.publish(Snapshot::empty());
-        let after = Registry(&shared.states).endpoint("docs", &address);
+        let after = Registry(&shared.states).endpoint("docs", &address, false);
         assert!(Arc::ptr_eq(&before, &after));
         drop((before, after));
         shared.publish(Snapshot::empty());
-        assert!(shared.states.endpoints.lock().unwrap().is_empty());
+        assert!(lock(&shared.states.endpoints).is_empty());
+    }
+
+    #[test]
+    fn only_an_endpoint_that_joins_a_cluster_starts_slowly() {
+        const WINDOW_NS: u64 = 30_000_000_000;
+        let shared = shared();
+        let address = |port| Address::Tcp { host: "10.0.0.1".into(), port };
+        let registry = Registry(&shared.states);
+        let first = registry.endpoint("docs", &address(1), false);
+        let joined = registry.endpoint("docs", &address(2), true);
+        let now = Clock::start().now();
+        assert_eq!(first.ramp(now, WINDOW_NS), FULL);
+        assert!(joined.ramp(now, WINDOW_NS) < FULL / 10);
+        assert_eq!(joined.ramp(now + Duration::from_secs(31), WINDOW_NS), FULL);
+        let again = registry.endpoint("docs", &address(1), true);
+        assert_eq!(again.ramp(now, WINDOW_NS), FULL);
     }
 
     #[test]
     fn addresses_take_turns() {
         let shared = shared();
         let address = Address::Tcp { host: "a.example".into(), port: 80 };
-        let endpoint = Registry(&shared.states).endpoint("docs", &address);
+        let endpoint = Registry(&shared.states).endpoint("docs", &address, false);
         assert_eq!(endpoint.name_to_resolve(), Some(("a.example", 80)));
         assert_eq!(endpoint.next_peer(), None);
         let peers: Vec<Peer> =

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use super::route::RouteTable;
 use super::settings::{self, Settings};
-use super::shared::{EndpointState, Registry};
+use super::shared::{ClusterState, EndpointState, Registry};
 use crate::net::tls::{ClientTls, ServerTls};
+use crate::policy::balance::Balancer;
+use crate::policy::retry;
 
 /// One generation of the configuration, compiled for the request path.
 pub struct Snapshot {
@@ -35,20 +37,48 @@ pub struct Snapshot {
 pub(super) struct Cluster {
     pub(super) name: Arc<str>,
     pub(super) settings: settings::Cluster,
+    pub(super) state: Arc<ClusterState>,
     pub(super) endpoints: Vec<Arc<EndpointState>>,
     /// What handshakes are made with, for each endpoint that wants one.
     pub(super) endpoints_tls: Vec<Option<Arc<ClientTls>>>,
+    pub(super) balancers: Arc<Balancers>,
+}
+
+/// Pick among all endpoints of a cluster; only weights differ.
+pub(super) struct Balancers {
+    pub(super) primary: Balancer,
+    /// For the time in which no primary endpoint is available; `None` without backup endpoints.
+    pub(super) backup: Option<Balancer>,
+}
+
+impl Balancers {
+    fn compile(settings: &settings::Cluster, endpoints: &[Arc<EndpointState>]) -> Self {
+        let names: Vec<&str> = endpoints.iter().map(|endpoint| &*endpoint.label).collect();
+        let among = |backup: bool| {
+            let weight = |e: &settings::Endpoint| if e.backup == backup { e.weight } else { 0 };
+            let weights: Vec<u32> = settings.endpoints.iter().map(weight).collect();
+            let settings::Balance { algorithm, load_bound, .. } = settings.balance;
+            Balancer::new(algorithm, &weights, &names, load_bound)
+        };
+        let has_backup = settings.endpoints.iter().any(|endpoint| endpoint.backup);
+        Self { primary: among(false), backup: has_backup.then(|| among(true)) }
+    }
 }
 
 impl Cluster {
     fn compile(settings: &settings::Cluster, registry: &Registry<'_>) -> Self {
-        let endpoint = |e: &settings::Endpoint| registry.endpoint(&settings.name, &e.address);
+        let (state, joins) = registry.cluster(&settings.name);
+        let endpoint =
+            |e: &settings::Endpoint| registry.endpoint(&settings.name, &e.address, joins);
         let tls =
             |e: &settings::Endpoint| e.tls.as_ref().map(|tls| registry.client_tls(&tls.rules));
+        let endpoints: Vec<_> = settings.endpoints.iter().map(endpoint).collect();
         Self {
-            name: Arc::from(settings.name.as_str()),
+            name: Arc::clone(&state.name),
+            balancers: Arc::new(Balancers::compile(settings, &endpoints)),
             endpoints_tls: settings.endpoints.iter().map(tls).collect(),
-            endpoints: settings.endpoints.iter().map(endpoint).collect(),
+            endpoints,
+            state,
             settings: settings.clone(),
         }
     }
@@ -92,6 +122,11 @@ impl Snapshot {
         })
     }
 
+    /// The state of every cluster, for reports.
+    pub fn clusters(&self) -> impl Iterator<Item = &Arc<ClusterState>> {
+        self.clusters.iter().map(|cluster| &cluster.state)
+    }
+
     /// One listener and nothing else, for tests.
     #[cfg(test)]
     pub(super) fn empty() -> Self {
@@ -119,6 +154,8 @@ fn ops_cluster(name: &str) -> settings::Cluster {
             weight: 1,
             tls: None,
             http2: false,
+            max_in_flight: None,
+            backup: false,
             provider: None,
         }],
         timeouts: settings::ClusterTimeouts {
@@ -127,7 +164,12 @@ fn ops_cluster(name: &str) -> settings::Cluster {
             idle: Some(OPS_TIMEOUT),
             total: None,
             upgrade_idle: None,
+            queue: None,
         },
         proxy_protocol: None,
+        balance: settings::Balance::default(),
+        retry: retry::Settings::default(),
+        max_in_flight: None,
+        queue: 0,
     }
 }

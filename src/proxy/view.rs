@@ -1,23 +1,25 @@
 //! One worker's side of a snapshot: the rules, with the worker's own pools, turns and series.
 
 use std::cell::{Cell, RefCell};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::pool::Pool;
-use super::settings::{self, EndpointTls, Provider};
-use super::shared::EndpointState;
-use super::snapshot::{Cluster, Snapshot};
+use super::queue::ShedReason;
+use super::settings::{self, EndpointTls, HashOn, Provider};
+use super::shared::{ClusterState, EndpointState};
+use super::snapshot::{Balancers, Cluster, Snapshot};
 use super::worker::ListenerState;
 use crate::http::proxy_protocol::Version;
 use crate::net::tls::{ClientTls, HandshakeFailure, ServerTls};
-use crate::policy::balance::RoundRobin;
+use crate::policy::balance::Algorithm;
+use crate::policy::retry;
 use crate::runtime::clock::Instant;
 use crate::telemetry::record::Outcome;
 use crate::telemetry::worker::{
-    AiSeries, RequestKey, RequestSeries, UpstreamSeries, WorkerMetrics,
+    AiSeries, ClusterSeries, RequestKey, RequestSeries, UpstreamSeries, WorkerMetrics,
 };
 
 /// Held by every exchange from its first to its last byte.
@@ -37,7 +39,24 @@ pub(super) struct ClusterView {
     /// Endpoints are told by it whose connection they get.
     pub(super) proxy_protocol: Option<Version>,
     pub(super) endpoints: Vec<EndpointView>,
-    balance: RefCell<RoundRobin>,
+    pub(super) state: Arc<ClusterState>,
+    pub(super) balancers: Arc<Balancers>,
+    /// What requests are balanced by, if the algorithm hashes.
+    pub(super) hash_on: Option<HashOn>,
+    pub(super) slow_start_ns: u64,
+    pub(super) observes_latency: bool,
+    pub(super) retry: retry::Settings,
+    pub(super) max_in_flight: Option<u32>,
+    /// Whether the cluster or an endpoint has a limit: without one nobody ever waits.
+    pub(super) is_limited: bool,
+    /// Exchanges that may wait.
+    pub(super) queue: usize,
+    pub(super) series: Arc<ClusterSeries>,
+    keys: RandomState,
+    /// How many random numbers have been drawn.
+    drawn: Cell<u64>,
+    /// Exchanges whose share of the retry budget has not been paid in yet.
+    unpaid: Cell<u32>,
 }
 
 pub(super) struct EndpointView {
@@ -48,7 +67,7 @@ pub(super) struct EndpointView {
     /// How its connections are made private, if they are.
     pub(super) tls: Option<(Arc<ClientTls>, EndpointTls)>,
     pub(super) http2: bool,
-    weight: u32,
+    pub(super) max_in_flight: Option<u32>,
     /// When the log was last told that its handshakes fail.
     complained: Cell<Option<Instant>>,
 }
@@ -193,6 +212,10 @@ impl View {
     }
 }
 
+/// Exchanges whose share is paid into the retry budget at once: the budget is shared by all
+/// workers, and need not be touched for each.
+const PAID_AT_ONCE: u32 = 32;
+
 impl ClusterView {
     fn new(cluster: &Cluster, pools: &Pools, metrics: &WorkerMetrics) -> Self {
         let pairs = cluster.endpoints.iter().zip(&cluster.settings.endpoints);
@@ -207,38 +230,63 @@ impl ClusterView {
                 series: metrics.upstream_series(&cluster.name, &state.label),
                 provider: settings.provider.clone(),
                 http2: settings.http2,
-                weight: settings.weight,
+                max_in_flight: settings.max_in_flight,
                 complained: Cell::new(None),
                 state: Arc::clone(state),
             })
             .collect();
-        let mut balance = RoundRobin::new(endpoints.len());
-        // Workers that all began with the first endpoint would meet there after every reload.
-        for _ in 0..metrics.index {
-            balance.next(|index| endpoints[index].weight, |_| true);
-        }
+        let settings = &cluster.settings;
+        let balance = &settings.balance;
+        let limited_endpoint = endpoints.iter().any(|endpoint| endpoint.max_in_flight.is_some());
         Self {
             name: Arc::clone(&cluster.name),
-            timeouts: cluster.settings.timeouts.clone(),
-            proxy_protocol: cluster.settings.proxy_protocol,
-            balance: RefCell::new(balance),
+            timeouts: settings.timeouts.clone(),
+            proxy_protocol: settings.proxy_protocol,
             endpoints,
+            state: Arc::clone(&cluster.state),
+            balancers: Arc::clone(&cluster.balancers),
+            hash_on: match balance.algorithm {
+                Algorithm::IpHash => Some(HashOn::ClientIp),
+                Algorithm::ConsistentHash => Some(balance.hash_on.clone()),
+                _ => None,
+            },
+            slow_start_ns: nanos(balance.slow_start.unwrap_or_default()),
+            observes_latency: balance.algorithm == Algorithm::PeakEwma,
+            retry: settings.retry.clone(),
+            max_in_flight: settings.max_in_flight,
+            is_limited: settings.max_in_flight.is_some() || limited_endpoint,
+            queue: settings.queue,
+            series: metrics.cluster_series(&cluster.name, ShedReason::LABELS),
+            keys: RandomState::new(),
+            drawn: Cell::new(0),
+            unpaid: Cell::new(0),
         }
     }
 
-    /// The next endpoint that has an address and has not been tried.
-    pub(super) fn pick(
-        &self,
-        tried: &[usize],
-        fits: impl Fn(&EndpointView) -> bool,
-    ) -> Option<usize> {
-        self.balance.borrow_mut().next(
-            |index| self.endpoints[index].weight,
-            |index| {
-                let endpoint = &self.endpoints[index];
-                !tried.contains(&index) && endpoint.state.has_peers() && fits(endpoint)
-            },
-        )
+    /// 64 random bits, from the keys that the standard library seeds its tables with.
+    pub(super) fn draw(&self) -> u64 {
+        let mut hasher = self.keys.build_hasher();
+        hasher.write_u64(self.drawn.replace(self.drawn.get().wrapping_add(1)));
+        hasher.finish()
+    }
+
+    /// Lets an exchange that begins here pay for the retries of others.
+    pub(super) fn pay_in(&self) {
+        let unpaid = self.unpaid.get() + 1;
+        self.unpaid.set(unpaid);
+        if unpaid >= PAID_AT_ONCE {
+            self.settle_budget();
+        }
+    }
+
+    fn settle_budget(&self) {
+        self.state.retry_budget.deposit(self.unpaid.take(), self.retry.budget);
+    }
+
+    /// Pays for a retry, if the budget has enough.
+    pub(super) fn pay_for_retry(&self) -> bool {
+        self.settle_budget();
+        self.state.retry_budget.withdraw(self.retry.budget)
     }
 }
 
@@ -262,19 +310,8 @@ impl EndpointView {
             "the TLS handshake with an endpoint failed"
         );
     }
-
-    /// Counts an exchange as in flight on this endpoint until the permit is dropped.
-    pub(super) fn begin(&self) -> InFlight {
-        self.state.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(Arc::clone(&self.state))
-    }
 }
 
-/// One exchange in flight on an endpoint.
-pub(super) struct InFlight(Arc<EndpointState>);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,8 +1,13 @@
 //! Time as the workers see it: read once per loop turn, and precisely where a figure needs it.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant as StdInstant, SystemTime, UNIX_EPOCH};
 
-/// An instant, in nanoseconds since this clock began.
+/// When the first clock of this process was started: all of them count from here, so that
+/// workers understand each other's instants.
+static BEGAN: OnceLock<StdInstant> = OnceLock::new();
+
+/// An instant, in nanoseconds since the clocks of this process began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Instant(u64);
 
@@ -14,6 +19,11 @@ impl Instant {
     /// Nanoseconds from `earlier` to this; 0 when it lies the other way round.
     pub const fn nanos_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
+    }
+
+    /// Nanoseconds since the clocks of this process began.
+    pub const fn as_nanos(self) -> u64 {
+        self.0
     }
 
     /// The timer tick (one millisecond) this instant lies in.
@@ -41,11 +51,10 @@ pub struct Clock {
 
 impl Clock {
     pub fn start() -> Self {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self {
-            began: StdInstant::now(),
-            began_unix_nanos: u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX),
-        }
+        let began = *BEGAN.get_or_init(StdInstant::now);
+        let mut clock = Self { began, began_unix_nanos: 0 };
+        clock.resync();
+        clock
     }
 
     /// Reads the clock: about 25 ns.

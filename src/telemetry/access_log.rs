@@ -34,6 +34,8 @@ pub struct Line<'a> {
     pub bytes_out: u64,
     /// From the first byte of the request to the last of the response, in microseconds.
     pub total_us: u64,
+    /// How long it waited for room on the cluster, if it had to.
+    pub queued_us: Option<u64>,
     /// How long the connection to the endpoint took, if one was made.
     pub connect_us: Option<u64>,
     /// From the last byte of the request upstream to the first of the response.
@@ -108,6 +110,7 @@ impl Line<'_> {
         optional_text(out, br#","cluster":"#, self.cluster.map(str::as_bytes));
         optional_text(out, br#","endpoint":"#, self.endpoint.map(str::as_bytes));
         optional_text(out, br#","model":"#, self.model.map(str::as_bytes));
+        optional_number(out, br#","queued_us":"#, self.queued_us);
         optional_number(out, br#","connect_us":"#, self.connect_us);
         optional_number(out, br#","first_byte_us":"#, self.first_byte_us);
         number(out, br#","attempts":"#, u64::from(self.attempts));
@@ -235,6 +238,7 @@ mod tests {
             bytes_in: 512,
             bytes_out: 4096,
             total_us: 1_234_567,
+            queued_us: Some(40),
             connect_us: Some(310),
             first_byte_us: Some(200_000),
             overhead_us: Some(12),
@@ -271,7 +275,7 @@ mod tests {
             "path": "/v1/chat/completions", "version": "HTTP/1.1", "request_id": "01HF",
             "user_agent": "curl/8.5.0", "status": 200, "bytes_in": 512, "bytes_out": 4096,
             "total_us": 1_234_567, "overhead_us": 12, "cluster": "model:gpt-4",
-            "endpoint": "10.0.1.10:8080", "model": "gpt-4", "connect_us": 310,
+            "endpoint": "10.0.1.10:8080", "model": "gpt-4", "queued_us": 40, "connect_us": 310,
             "first_byte_us": 200_000, "attempts": 2, "reused": false, "streamed": true,
             "outcome": "completed", "worker": 1,
         });
@@ -284,6 +288,7 @@ mod tests {
             route: None,
             peer: None,
             host: None,
+            queued_us: None,
             connect_us: None,
             first_byte_us: None,
             overhead_us: None,

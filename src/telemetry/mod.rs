@@ -23,8 +23,11 @@ pub use hand_over::{HandOverOutcome, HandOvers};
 pub use histogram::{Buckets, Histogram};
 pub use log_queue::LogSink;
 pub use record::Outcome;
-pub use report::{CertificateReport, EndpointReport, LogEntries, ProcessStats, Report};
+pub use report::{
+    CertificateReport, ClusterReport, EndpointReport, LogEntries, ProcessStats, Report,
+};
 pub use stamp::StampCache;
 pub use worker::{
-    AiSeries, HandshakeSeries, RequestKey, RequestSeries, UpstreamSeries, WorkerMetrics,
+    AiSeries, ClusterSeries, HandshakeSeries, RequestKey, RequestSeries, UpstreamSeries,
+    WorkerMetrics,
 };

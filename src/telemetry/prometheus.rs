@@ -10,7 +10,9 @@ use super::histogram::{
     Buckets, CONNECT, FIRST_BYTE, Histogram, HistogramTotal, OVERHEAD, REQUEST_DURATION,
 };
 use super::report::Report;
-use super::worker::{HandshakeSeries, RequestKey, TLS_VERSIONS, UpstreamSeries, WorkerMetrics};
+use super::worker::{
+    ClusterSeries, HandshakeSeries, RequestKey, TLS_VERSIONS, UpstreamSeries, WorkerMetrics,
+};
 
 /// What a page of [`render`] is sent as.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -30,6 +32,7 @@ pub fn render(report: &Report<'_>) -> String {
     write_http2(&mut page, report.workers);
     write_endpoint_series(&mut page, report.workers);
     write_endpoints(&mut page, report);
+    write_queues(&mut page, report);
     write_models(&mut page, report.workers);
     write_worker_loops(&mut page, report.workers);
     write_worker_connections(&mut page, report.workers);
@@ -236,6 +239,9 @@ fn write_upstreams(page: &mut Exposition<'_>, workers: Workers<'_>) {
         .series(&[], sum(workers, |worker| worker.upstream_reused.get()));
     page.counter("ringgate_upstream_retries_total", "Attempts after an exchange's first.")
         .series(&[], sum(workers, |worker| worker.upstream_retries.get()));
+    let help = "Attempts not made because the retry budget was spent.";
+    page.counter("ringgate_upstream_retries_over_budget_total", help)
+        .series(&[], sum(workers, |worker| worker.retries_over_budget.get()));
 
     let mut family = page.counter("ringgate_upstream_faults_total", "What upstreams did wrong.");
     for (reason, count) in by_label(workers, |worker| worker.upstream_faults.iter().collect()) {
@@ -304,6 +310,33 @@ fn write_endpoints(page: &mut Exposition<'_>, report: &Report<'_>) {
 
     let mut family = page.gauge("ringgate_endpoint_weight", "Its share; 0 is drained.");
     labelled().for_each(|(labels, endpoint)| family.series(&labels, endpoint.weight));
+}
+
+fn write_queues(page: &mut Exposition<'_>, report: &Report<'_>) {
+    let help = "Exchanges that wait for room on a cluster.";
+    let mut family = page.gauge("ringgate_queue_length", help);
+    for cluster in report.clusters {
+        family.series(&[("cluster", &cluster.cluster)], cluster.queued);
+    }
+    let all = report.workers.iter().flat_map(|worker| worker.all_cluster_series());
+    let all: Vec<Arc<ClusterSeries>> = all.collect();
+    let mut waited = Totals::new(&FIRST_BYTE);
+    let mut rejected: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for series in &all {
+        waited.add(&*series.cluster, &series.waited);
+        for (reason, count) in series.rejected.iter() {
+            *rejected.entry((&series.cluster, reason)).or_default() += count;
+        }
+    }
+    let help = "How long exchanges waited for room, also in vain.";
+    let mut family = page.histogram("ringgate_queue_wait_seconds", help);
+    waited.by.iter().for_each(|(cluster, total)| family.buckets(&[("cluster", cluster)], total));
+
+    let help = "Exchanges turned away for want of room.";
+    let mut family = page.counter("ringgate_queue_rejected_total", help);
+    for ((cluster, reason), count) in rejected {
+        family.series(&[("cluster", cluster), ("reason", reason)], count);
+    }
 }
 
 fn write_models(page: &mut Exposition<'_>, workers: Workers<'_>) {
@@ -441,7 +474,7 @@ fn write_configuration(page: &mut Exposition<'_>, report: &Report<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::{EndpointReport, HandOvers, LogEntries, ProcessStats};
+    use crate::telemetry::{ClusterReport, EndpointReport, HandOvers, LogEntries, ProcessStats};
 
     fn workers() -> Vec<Arc<WorkerMetrics>> {
         let new = |index| Arc::new(WorkerMetrics::new(index, &["no_route"], &["reset"]));
@@ -456,6 +489,7 @@ mod tests {
             workers,
             endpoints,
             certificates: &[],
+            clusters: &[ClusterReport { cluster: "docs".into(), queued: 3 }],
             process: &ProcessStats { resident_bytes: 4096, ..ProcessStats::default() },
             log_entries: &LogEntries::default(),
             access_log_unwritten: 9,
@@ -536,6 +570,22 @@ mod tests {
         assert_has(&page, &format!("ringgate_endpoint_weight{labels} 2"));
         assert_has(&page, &format!("ringgate_upstream_requests_total{labels} 4"));
         assert_has(&page, &format!("ringgate_upstream_connect_seconds_count{labels} 2"));
+    }
+
+    #[test]
+    fn a_queue_shows_who_waits_how_long_and_who_was_turned_away() {
+        let workers = workers();
+        for worker in &workers {
+            let series = worker.cluster_series("docs", &["queue_full", "queue_timeout"]);
+            series.waited.record(200_000_000);
+            series.rejected.inc(1);
+        }
+        let page = page(&workers, &[]);
+        let of = |labels: &str| format!("{{cluster=\"docs\",{labels}service=\"tagged\"}}");
+        assert_has(&page, &format!("ringgate_queue_length{} 3", of("")));
+        assert_has(&page, &format!("ringgate_queue_wait_seconds_sum{} 0.4", of("")));
+        let timeouts = of("reason=\"queue_timeout\",");
+        assert_has(&page, &format!("ringgate_queue_rejected_total{timeouts} 2"));
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub struct Report<'a> {
     pub workers: &'a [Arc<WorkerMetrics>],
     pub endpoints: &'a [EndpointReport],
     pub certificates: &'a [CertificateReport],
+    pub clusters: &'a [ClusterReport],
     pub process: &'a ProcessStats,
     pub log_entries: &'a LogEntries,
     /// Access log lines that the log thread could not write.
@@ -43,6 +44,14 @@ pub struct CertificateReport {
     pub file: String,
     /// In seconds since 1970.
     pub not_after: i64,
+}
+
+/// One cluster at the time of reading.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterReport {
+    pub cluster: String,
+    /// Exchanges that wait for room.
+    pub queued: usize,
 }
 
 /// What the kernel knows of this process.

@@ -71,6 +71,8 @@ pub struct WorkerMetrics {
     pub upstream_reused: Counter,
     /// Attempts after an exchange's first.
     pub upstream_retries: Counter,
+    /// Attempts that failed and were the last because the retry budget was spent.
+    pub retries_over_budget: Counter,
     /// What was wrong with responses or their connections, by kind.
     pub upstream_faults: Labelled,
 
@@ -87,6 +89,7 @@ pub struct WorkerMetrics {
     upstreams_by: Series<(Arc<str>, Arc<str>), UpstreamSeries>,
     models_by: Series<Arc<str>, AiSeries>,
     handshakes_by: Series<Arc<str>, HandshakeSeries>,
+    clusters_by: Series<Arc<str>, ClusterSeries>,
 }
 
 /// What moves a worker's bytes.
@@ -127,6 +130,7 @@ impl WorkerMetrics {
             upstream_connect_failures: Counter::default(),
             upstream_reused: Counter::default(),
             upstream_retries: Counter::default(),
+            retries_over_budget: Counter::default(),
             upstream_faults: Labelled::new(fault_labels),
             upgrades: Labelled::new(&UPGRADE_LABELS),
             upgrades_ended: Counter::default(),
@@ -136,6 +140,7 @@ impl WorkerMetrics {
             upstreams_by: Series::default(),
             models_by: Series::default(),
             handshakes_by: Series::default(),
+            clusters_by: Series::default(),
         }
     }
 
@@ -200,6 +205,21 @@ impl WorkerMetrics {
 
     pub(super) fn all_handshake_series(&self) -> Vec<Arc<HandshakeSeries>> {
         self.handshakes_by.all()
+    }
+
+    /// The series of one cluster; the rest as [`Self::request_series`]. The labels are all reasons
+    /// for which an exchange can be turned away.
+    pub fn cluster_series(
+        &self,
+        cluster: &str,
+        reasons: &'static [&'static str],
+    ) -> Arc<ClusterSeries> {
+        let new = |cluster: &Arc<str>| ClusterSeries::new(cluster, reasons);
+        self.clusters_by.find(&Arc::from(cluster), || Arc::from(OVERFLOW), new)
+    }
+
+    pub(super) fn all_cluster_series(&self) -> Vec<Arc<ClusterSeries>> {
+        self.clusters_by.all()
     }
 
     pub(super) fn all_request_series(&self) -> Vec<Arc<RequestSeries>> {
@@ -270,6 +290,25 @@ impl UpstreamSeries {
             failures: Counter::default(),
             connect: Histogram::new(&CONNECT),
             first_byte: Histogram::new(&FIRST_BYTE),
+        }
+    }
+}
+
+/// What happened in the queue of one cluster.
+pub struct ClusterSeries {
+    pub cluster: Arc<str>,
+    /// How long exchanges waited, whether or not their turn came.
+    pub waited: Histogram,
+    /// Exchanges turned away, by reason.
+    pub rejected: Labelled,
+}
+
+impl ClusterSeries {
+    fn new(cluster: &Arc<str>, reasons: &'static [&'static str]) -> Self {
+        Self {
+            cluster: Arc::clone(cluster),
+            waited: Histogram::new(&FIRST_BYTE),
+            rejected: Labelled::new(reasons),
         }
     }
 }

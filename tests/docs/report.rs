@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use ringgate::telemetry::worker::Driver;
 use ringgate::telemetry::{
-    CertificateReport, EndpointReport, HandOvers, Line, LogEntries, Outcome, ProcessStats, Report,
-    RequestKey, StampCache, WorkerMetrics, prometheus,
+    CertificateReport, ClusterReport, EndpointReport, HandOvers, Line, LogEntries, Outcome,
+    ProcessStats, Report, RequestKey, StampCache, WorkerMetrics, prometheus,
 };
 
 /// Type and labels by name.
@@ -47,6 +47,7 @@ fn page() -> String {
     let (route, cluster) = ("/v1".into(), "web".into());
     worker.request_series(&RequestKey { route, cluster, method: "GET", status: 200 });
     worker.upstream_series("web", "10.0.0.1:80");
+    worker.cluster_series("web", &["queue_full"]).rejected.inc(0);
     worker.ai_series("llama-3");
     worker.handshake_series("public", &["timeout"]);
     worker.refused.inc(0);
@@ -65,6 +66,7 @@ fn page() -> String {
         workers: &[Arc::new(worker)],
         endpoints: &[endpoint],
         certificates: &[CertificateReport { file: "a.pem".into(), not_after: 0 }],
+        clusters: &[ClusterReport { cluster: "web".into(), queued: 0 }],
         process: &ProcessStats::default(),
         log_entries: &LogEntries::default(),
         access_log_unwritten: 0,
@@ -90,6 +92,7 @@ pub(crate) fn access_log_keys() -> BTreeSet<String> {
         bytes_in: 1,
         bytes_out: 1,
         total_us: 1,
+        queued_us: Some(1),
         connect_us: Some(1),
         first_byte_us: Some(1),
         overhead_us: Some(1),

@@ -119,6 +119,7 @@ fn access_log_line(times: u64) {
         bytes_in: 615,
         bytes_out: 1380,
         total_us: 1934,
+        queued_us: None,
         connect_us: None,
         first_byte_us: Some(1872),
         overhead_us: Some(31),

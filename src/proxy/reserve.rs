@@ -1,0 +1,349 @@
+//! A place on an endpoint for an exchange: picked, counted, and waited for where limits say so.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use super::attempt::Outgoing;
+use super::downstream::Downstream;
+use super::error::ExchangeError;
+use super::exchange::Exchange;
+use super::queue::{Owner, Place, ShedReason};
+use super::view::{ClusterView, EndpointView};
+use crate::policy::balance::{Balancer, Candidates};
+use crate::runtime::clock::Instant;
+
+/// Of a body that comes while its exchange waits, this much is received: more would make those
+/// who wait a burden, and a client that has left behind it is noticed when the wait ends.
+const RECEIVED_WAITING_MAX: usize = 16 * 1024;
+
+/// What an exchange wants of a cluster.
+#[derive(Clone, Copy)]
+pub(super) struct Wish<'a> {
+    pub(super) outgoing: Outgoing<'a>,
+    /// Endpoints that have failed it.
+    pub(super) failed: &'a [usize],
+    /// Hashed, where the cluster balances by it.
+    pub(super) key: Option<u64>,
+}
+
+/// What a look for room brought.
+pub(super) enum Room {
+    Taken(InFlight),
+    /// There are endpoints, and all have as many in flight as they may.
+    Full,
+    /// No endpoint is available.
+    Nobody,
+}
+
+/// One attempt in flight on an endpoint, counted until this is dropped.
+pub(super) struct InFlight {
+    cluster: Rc<ClusterView>,
+    pub(super) endpoint: usize,
+    /// Whether it was more than a try. Whoever gives a try back looks once more itself, so nobody
+    /// else has to be called for it.
+    is_used: bool,
+}
+
+/// One exchange in flight on a cluster that has a limit, counted until this is dropped.
+pub(super) struct InCluster(Rc<ClusterView>);
+
+/// The endpoints as a wish sees them.
+struct Choice<'a> {
+    cluster: &'a ClusterView,
+    wish: Wish<'a>,
+    now: Instant,
+}
+
+impl Choice<'_> {
+    /// Whether the endpoint could serve it, if it had room.
+    fn suits(&self, index: usize) -> bool {
+        let endpoint = &self.cluster.endpoints[index];
+        !self.wish.failed.contains(&index)
+            && endpoint.state.has_peers()
+            && self.wish.outgoing.fits(endpoint)
+    }
+}
+
+impl Candidates for Choice<'_> {
+    fn admits(&self, index: usize) -> bool {
+        self.cluster.endpoints[index].has_room() && self.suits(index)
+    }
+
+    fn ramp(&self, index: usize) -> u32 {
+        self.cluster.endpoints[index].state.ramp(self.now, self.cluster.slow_start_ns)
+    }
+
+    fn in_flight(&self, index: usize) -> u32 {
+        self.cluster.endpoints[index].state.in_flight.load(Ordering::Relaxed)
+    }
+
+    fn latency(&self, index: usize) -> Option<f32> {
+        self.cluster.endpoints[index].state.latency.read(self.now.as_nanos())
+    }
+
+    fn draw(&self) -> u64 {
+        self.cluster.draw()
+    }
+}
+
+impl EndpointView {
+    fn has_room(&self) -> bool {
+        // In one order with the count of those who wait: see `Queue::made_room`.
+        self.max_in_flight.is_none_or(|max| self.state.in_flight.load(Ordering::SeqCst) < max)
+    }
+}
+
+/// Counts one more, unless that would be more than `max`.
+fn count_up(count: &AtomicU32, max: Option<u32>) -> bool {
+    let Some(max) = max else {
+        count.fetch_add(1, Ordering::SeqCst);
+        return true;
+    };
+    let one_more = |count| (count < max).then_some(count + 1);
+    count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).is_ok()
+}
+
+impl ClusterView {
+    /// Takes room for an attempt, if there is any. `held` is the exchange's own place in a cluster
+    /// with a limit: taken with its first attempt, and kept for all.
+    pub(super) fn take(
+        self: &Rc<Self>,
+        wish: Wish<'_>,
+        held: &mut Option<InCluster>,
+        now: Instant,
+    ) -> Room {
+        let enters = held.is_none() && self.max_in_flight.is_some();
+        if enters && !self.is_below_limit() {
+            return Room::Full;
+        }
+        let mut room = self.take_endpoint(&Choice { cluster: self, wish, now });
+        if enters && let Room::Taken(in_flight) = &mut room {
+            if !count_up(&self.state.in_flight, self.max_in_flight) {
+                in_flight.is_used = false;
+                return Room::Full;
+            }
+            *held = Some(InCluster(Rc::clone(self)));
+        }
+        room
+    }
+
+    fn take_endpoint(self: &Rc<Self>, choice: &Choice<'_>) -> Room {
+        let balancers = [Some(&self.balancers.primary), self.balancers.backup.as_ref()];
+        for balancer in balancers.into_iter().flatten() {
+            if let Some(in_flight) = self.take_from(balancer, choice) {
+                return Room::Taken(in_flight);
+            }
+            // Endpoints that are busy are there: backups stand in for those that are not.
+            if balancer.endpoints().any(|index| choice.suits(index)) {
+                return Room::Full;
+            }
+        }
+        Room::Nobody
+    }
+
+    fn take_from(self: &Rc<Self>, balancer: &Balancer, choice: &Choice<'_>) -> Option<InFlight> {
+        // A retry takes no turn of others: where two endpoints take turns, one that fails would
+        // else be the first choice of every request.
+        let is_retry = !choice.wish.failed.is_empty();
+        let own_turn = AtomicU64::new(if is_retry { choice.draw() } else { 0 });
+        let turn = if is_retry { &own_turn } else { &self.state.turn };
+        // Another worker may take the last room between the pick and the count.
+        for _ in 0..=self.endpoints.len() {
+            let index = balancer.pick(choice, turn, choice.wish.key)?;
+            let endpoint = &self.endpoints[index];
+            if count_up(&endpoint.state.in_flight, endpoint.max_in_flight) {
+                return Some(InFlight { cluster: Rc::clone(self), endpoint: index, is_used: true });
+            }
+        }
+        None
+    }
+
+    /// Whether an endpoint is there for it, be it busy.
+    pub(super) fn is_served_for(&self, wish: Wish<'_>) -> bool {
+        // Time plays no part in whether an endpoint suits.
+        let choice = Choice { cluster: self, wish, now: Instant::default() };
+        self.all_endpoints().any(|index| choice.suits(index))
+    }
+
+    /// Whether another endpoint than `index` could take it at this moment.
+    pub(super) fn has_room_beside(&self, wish: Wish<'_>, index: usize, now: Instant) -> bool {
+        let choice = Choice { cluster: self, wish, now };
+        self.all_endpoints().any(|other| other != index && choice.admits(other))
+    }
+
+    fn all_endpoints(&self) -> impl Iterator<Item = usize> {
+        let backup = self.balancers.backup.iter().flat_map(Balancer::endpoints);
+        self.balancers.primary.endpoints().chain(backup)
+    }
+
+    fn is_below_limit(&self) -> bool {
+        self.max_in_flight.is_none_or(|max| self.state.in_flight.load(Ordering::SeqCst) < max)
+    }
+
+    /// Whether somebody might find room here. Not everybody: an endpoint need not suit.
+    fn has_room(&self) -> bool {
+        let is_there = |index: &usize| self.endpoints[*index].state.has_peers();
+        let has_room = |balancer: &Balancer| {
+            let mut there = balancer.endpoints().filter(is_there).peekable();
+            there.peek()?;
+            Some(there.any(|index| self.endpoints[index].has_room()))
+        };
+        let backup = || self.balancers.backup.as_ref().and_then(has_room);
+        self.is_below_limit() && has_room(&self.balancers.primary).or_else(backup) == Some(true)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let Self { cluster, endpoint, is_used } = self;
+        let endpoint = &cluster.endpoints[*endpoint];
+        endpoint.state.in_flight.fetch_sub(1, Ordering::SeqCst);
+        if !cluster.is_limited || !*is_used {
+            return;
+        }
+        match cluster.max_in_flight {
+            None => cluster.state.queue.made_room(),
+            // The exchange goes on, and its place in the cluster with it.
+            Some(_) if cluster.state.queue.len() > 0 && cluster.is_below_limit() => {
+                cluster.state.queue.call();
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+impl Drop for InCluster {
+    fn drop(&mut self) {
+        self.0.state.in_flight.fetch_sub(1, Ordering::SeqCst);
+        self.0.state.queue.made_room();
+    }
+}
+
+impl Exchange<'_> {
+    /// Takes room for an attempt, and waits for it in the cluster's queue if it must.
+    pub(super) async fn reserve(
+        &mut self,
+        cluster: &Rc<ClusterView>,
+        wish: Wish<'_>,
+        held: &mut Option<InCluster>,
+    ) -> Result<InFlight, ExchangeError> {
+        let now = self.downstream.worker.core.now();
+        // Who has been let in goes before those who wait; others go behind them.
+        let may_look = !cluster.is_limited || held.is_some() || cluster.state.queue.len() == 0;
+        if may_look {
+            match cluster.take(wish, held, now) {
+                Room::Taken(in_flight) => return Ok(in_flight),
+                Room::Nobody => return Err(ExchangeError::NoEndpoint),
+                Room::Full => {}
+            }
+        }
+        // Rare and long: its state is not worth a place in every connection's task.
+        Box::pin(self.wait_for_room(cluster, wish, held)).await
+    }
+
+    async fn wait_for_room(
+        &mut self,
+        cluster: &Rc<ClusterView>,
+        wish: Wish<'_>,
+        held: &mut Option<InCluster>,
+    ) -> Result<InFlight, ExchangeError> {
+        let core = Rc::clone(&self.downstream.worker.core);
+        let began = core.precise_now();
+        let owner = Owner::of(self.client.address.ip());
+        let timeout = cluster.timeouts.queue;
+        let place = cluster.state.queue.join(owner, cluster.queue, timeout);
+        let place = place.map_err(ExchangeError::Shed)?;
+        // Room that was made before the queue knew of this one is nobody's call.
+        if cluster.has_room() {
+            cluster.state.queue.call();
+        }
+        self.downstream.input.release_buffer();
+        self.set_deadline(timeout);
+        let whole = self.body.is_ended();
+        let downstream = &mut *self.downstream;
+        let waited = poll_fn(|cx| {
+            let take = || cluster.take(wish, held, core.now());
+            if let Poll::Ready(found) = poll_room(cluster, &place, cx, take) {
+                return Poll::Ready(found);
+            }
+            if poll_left(downstream, whole, cx).is_ready() {
+                return Poll::Ready(Err(ExchangeError::DownstreamGone));
+            }
+            let passed = downstream.link.deadline.poll_passed(cx);
+            passed.map(|()| Err(ExchangeError::Shed(place.shed(ShedReason::TimedOut))))
+        })
+        .await;
+        drop(place);
+        let took = core.precise_now().nanos_since(began);
+        self.record.queued_ns += took;
+        cluster.series.waited.record(took);
+        waited.map_err(|error| match error {
+            ExchangeError::Shed(shed) if shed.reason == ShedReason::TimedOut => {
+                self.timed_out(ExchangeError::Shed(shed))
+            }
+            error => error,
+        })
+    }
+}
+
+/// Looks for room when it is this place's turn.
+fn poll_room(
+    cluster: &ClusterView,
+    place: &Place<'_>,
+    cx: &Context<'_>,
+    mut take: impl FnMut() -> Room,
+) -> Poll<Result<InFlight, ExchangeError>> {
+    loop {
+        match place.poll_called(cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(shed)) => return Poll::Ready(Err(ExchangeError::Shed(shed))),
+            Poll::Pending => return Poll::Pending,
+        }
+        if let Some(found) = found(place, take()) {
+            return Poll::Ready(found);
+        }
+        place.put_back();
+        // Room made before it was back in the line has called nobody.
+        if let Some(found) = found(place, take()) {
+            return Poll::Ready(found);
+        }
+        if cluster.has_room() {
+            cluster.state.queue.call_new();
+        }
+    }
+}
+
+fn found(place: &Place<'_>, room: Room) -> Option<Result<InFlight, ExchangeError>> {
+    match room {
+        Room::Taken(in_flight) => {
+            place.serve();
+            Some(Ok(in_flight))
+        }
+        Room::Nobody => Some(Err(ExchangeError::NoEndpoint)),
+        Room::Full => None,
+    }
+}
+
+/// Ready when the client has left. While its body is still to come, a part of it is received, since
+/// its end stands behind that. `whole`: nothing more belongs to the request.
+fn poll_left(downstream: &mut Downstream, whole: bool, cx: &Context<'_>) -> Poll<()> {
+    let Downstream { link, input, .. } = downstream;
+    if whole {
+        let gone = link.poll_gone(input, cx);
+        input.release_buffer();
+        return gone;
+    }
+    while input.bytes().len() < RECEIVED_WAITING_MAX {
+        match link.carrier.poll_recv_later(cx) {
+            Poll::Ready(Ok(Some(chunk))) => {
+                input.push(chunk);
+                input.release_buffer();
+            }
+            Poll::Ready(Ok(None) | Err(_)) => return Poll::Ready(()),
+            Poll::Pending => return Poll::Pending,
+        }
+    }
+    Poll::Pending
+}
