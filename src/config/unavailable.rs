@@ -6,7 +6,7 @@
 pub(super) const MESSAGE: &str = "Not available in this version of Ringgate.";
 
 /// By kind of section: its path without names and indices.
-const KEYS: [(&str, &[&str]); 11] = [
+const KEYS: [(&str, &[&str]); 10] = [
     ("", &["service", "auth", "limits", "audit", "sanitize", "notify", "store", "redis"]),
     ("server", &["state_dir"]),
     ("route", &["allow", "deny", "auth", "limit", "redirect"]),

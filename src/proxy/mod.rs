@@ -2,7 +2,8 @@
 //!
 //! In the order in which a request meets them: [`worker`] takes the connection, `connection` finds
 //! out what it speaks, `downstream` reads heads from it, `exchange` goes through the phases,
-//! `route` decides, `attempt` picks and connects, `forward` writes heads, `relay` and `upload`
+//! `route` decides, `attempts` goes on until one succeeds, `reserve` picks an endpoint with room,
+//! `queue` is where to wait for it, `attempt` connects, `forward` writes heads, `relay` and `upload`
 //! move bodies (those of AI calls are received by `held_body` and understood by `call`), `answer`
 //! speaks for Ringgate itself, `record` is what remains, and `settle` counts and logs it.
 

@@ -14,10 +14,6 @@ use super::view::{ClusterView, EndpointView};
 use crate::policy::balance::{Balancer, Candidates};
 use crate::runtime::clock::Instant;
 
-/// Of a body that comes while its exchange waits, this much is received: more would make those
-/// who wait a burden, and a client that has left behind it is noticed when the wait ends.
-const RECEIVED_WAITING_MAX: usize = 16 * 1024;
-
 /// What an exchange wants of a cluster.
 #[derive(Clone, Copy)]
 pub(super) struct Wish<'a> {
@@ -326,24 +322,14 @@ fn found(place: &Place<'_>, room: Room) -> Option<Result<InFlight, ExchangeError
     }
 }
 
-/// Ready when the client has left. While its body is still to come, a part of it is received, since
-/// its end stands behind that. `whole`: nothing more belongs to the request.
+/// Ready when the client has left. `whole`: nothing more belongs to the request. If something does,
+/// it stays in the kernel until the wait is over.
 fn poll_left(downstream: &mut Downstream, whole: bool, cx: &Context<'_>) -> Poll<()> {
     let Downstream { link, input, .. } = downstream;
-    if whole {
-        let gone = link.poll_gone(input, cx);
-        input.release_buffer();
-        return gone;
+    if !whole {
+        return link.carrier.poll_ended(cx);
     }
-    while input.bytes().len() < RECEIVED_WAITING_MAX {
-        match link.carrier.poll_recv_later(cx) {
-            Poll::Ready(Ok(Some(chunk))) => {
-                input.push(chunk);
-                input.release_buffer();
-            }
-            Poll::Ready(Ok(None) | Err(_)) => return Poll::Ready(()),
-            Poll::Pending => return Poll::Pending,
-        }
-    }
-    Poll::Pending
+    let gone = link.poll_gone(input, cx);
+    input.release_buffer();
+    gone
 }

@@ -280,8 +280,7 @@ struct Tally {
     longest: Duration,
 }
 
-fn ask_until(end: Instant, source: Ipv4Addr, gateway: &Gateway) -> Tally {
-    let mut client = from(source, gateway);
+fn ask_until(end: Instant, mut client: Client) -> Tally {
     let mut tally = Tally::default();
     while Instant::now() < end {
         let began = Instant::now();
@@ -315,7 +314,8 @@ fn overload(gateway: &Gateway, clients: &[u8], time: Duration) -> Vec<(u8, Tally
     thread::scope(|scope| {
         let ask = |last: u8| {
             let source = Ipv4Addr::new(127, 0, 2, last);
-            (last, scope.spawn(move || ask_until(end, source, gateway)))
+            let client = from(source, gateway);
+            (last, scope.spawn(move || ask_until(end, client)))
         };
         let threads: Vec<_> = clients.iter().map(|last| ask(*last)).collect();
         threads.into_iter().map(|(last, thread)| (last, thread.join().unwrap())).collect()
