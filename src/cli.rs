@@ -1,5 +1,7 @@
 //! The command line: what was asked for, and the exit code.
 
+mod route;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -53,6 +55,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Say which route a request takes, and why it takes no earlier one.
+    Route(route::Options),
 }
 
 /// How the mock model server answers.
@@ -91,6 +95,7 @@ pub fn run() -> ExitCode {
         Command::Demo(options) => report(demo::run(&options)),
         Command::Mock(options) => report(run_mock(&options)),
         Command::Check { config, json } => check(config, json),
+        Command::Route(options) => route(options),
     }
 }
 
@@ -148,6 +153,17 @@ fn days_left(settings: &Settings) -> Vec<(String, i64)> {
     files.sort();
     files.dedup();
     files
+}
+
+fn route(options: route::Options) -> ExitCode {
+    let path = config_file(options.config.clone());
+    match load(&path) {
+        Ok(loaded) => report(route::explain(&options, &loaded.settings).map(|text| say(&text))),
+        Err(report) => {
+            eprintln!("{report}");
+            ExitCode::from(EXIT_CONFIG)
+        }
+    }
 }
 
 fn load(path: &Path) -> Result<Loaded, config::Report> {

@@ -20,7 +20,7 @@ const MAY_USE: [(&str, &[&str]); 14] = [
     ("control", &["admin", "config", "proxy", "http", "net", "runtime", "telemetry"]),
     ("mock", &["http", "ai", "runtime", "net", "telemetry"]),
     ("demo", &["config", "control", "mock"]),
-    ("cli", &["config", "control", "demo", "mock"]),
+    ("cli", &["config", "control", "demo", "http", "mock", "proxy"]),
 ];
 
 /// What the pure modules may not name: they know no sockets, no threads, no clock.

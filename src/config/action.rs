@@ -1,13 +1,12 @@
-//! What a route does: exactly one of `ai`, `cluster`, `respond`, `ops`.
+//! What a route does: exactly one of `ai`, `cluster`, `respond`, `redirect`, `ops`.
 
 use super::reader::Value;
 use super::route::Names;
 use super::section::Section;
-use super::{fields, name};
+use super::{fields, name, redirect};
 use crate::proxy::settings::{Action, OpsPage, StaticResponse};
 
-/// `redirect` is refused as unavailable, but counts: "no action" would be wrong.
-const ACTIONS: [&str; 5] = ["ai", "cluster", "respond", "ops", "redirect"];
+const ACTIONS: [&str; 5] = ["ai", "cluster", "respond", "redirect", "ops"];
 
 const STATUS: u16 = 200;
 
@@ -19,7 +18,7 @@ pub(super) fn action(route: &mut Section<'_>, names: &Names) -> Option<Action> {
         [_] => {}
         [] => route.at().problem(
             "This route has no action. Give it one of ai = true, cluster = \"NAME\", \
-             respond = { status = 200 }, ops = [\"health\"].",
+             respond = { status = 200 }, redirect = { scheme = \"https\" }, ops = [\"health\"].",
         ),
         _ => route.at().problem(format_args!(
             "This route has {} actions: {}. Keep one, and make a route for each of the others.",
@@ -33,6 +32,10 @@ pub(super) fn action(route: &mut Section<'_>, names: &Names) -> Option<Action> {
             .take("cluster", |value| name::reference(value, &names.clusters, "cluster"))
             .map(Action::Cluster),
         route.take("respond", |value| value.section(respond)).map(Action::Respond),
+        route
+            .take("redirect", |value| value.section(redirect::redirect))
+            .flatten()
+            .map(Action::Redirect),
         route.take("ops", ops).map(Action::Ops),
     ];
     actions.into_iter().flatten().next()

@@ -5,6 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
+use super::reader::Value;
 use crate::proxy::settings::{Address, Cidr};
 
 /// `sun_path` in unix(7), less the closing NUL.
@@ -58,6 +59,13 @@ pub(super) fn cidr(text: &str) -> Result<Cidr, String> {
         ));
     }
     Ok(Cidr { address, prefix })
+}
+
+/// A list of address blocks.
+pub(super) fn blocks(list: &Value<'_>) -> Option<Vec<Cidr>> {
+    let expected = "an address block such as \"10.0.0.0/8\"";
+    let elements = list.elements("a list of address blocks such as [\"10.0.0.0/8\"]")?;
+    Some(elements.iter().filter_map(|at| at.parse(expected, cidr)).collect())
 }
 
 /// `address` with only its first `prefix` bits.

@@ -7,7 +7,7 @@ use super::cover::covers;
 use super::model::NamedModel;
 use super::reader::Value;
 use super::section::Placed;
-use crate::proxy::settings::{Action, Admin, Listener, Route};
+use crate::proxy::settings::{Action, Admin, Listener, PathPattern, Redirect, Route};
 
 /// Two listeners with one name.
 pub(super) fn names(listeners: &[Placed<'_, Listener>]) {
@@ -82,6 +82,24 @@ pub(super) fn shadowed_routes(routes: &[Placed<'_, Route>]) {
                  The first match wins, so put the narrower route first.",
                 first.at.path(),
             ));
+        }
+    }
+}
+
+/// Redirects on the same server to a path that the route takes again.
+pub(super) fn redirect_loops(routes: &[Placed<'_, Route>]) {
+    for route in routes {
+        let Action::Redirect(Redirect { scheme: None, path: Some(path), .. }) = &route.is.action
+        else {
+            continue;
+        };
+        let path = path.split('?').next().unwrap_or_default().to_owned();
+        let target = Route { path: Some(PathPattern::Exact(path)), ..route.is.clone() };
+        if covers(&route.is, &target) {
+            route.at.child("redirect").warning(
+                "The route takes the new path as well, so clients go round in circles until they \
+                 give up.\nMake its path exact, or give the redirect a path outside of it.",
+            );
         }
     }
 }

@@ -37,19 +37,24 @@ fn covers_host(wide: &HostPattern, narrow: &HostPattern) -> bool {
 }
 
 fn covers_path(wide: &PathPattern, narrow: &PathPattern) -> bool {
+    use PathPattern::{Exact, Prefix, Regex};
     match (wide, narrow) {
-        (PathPattern::Exact(wide), PathPattern::Exact(narrow)) => wide == narrow,
-        (PathPattern::Exact(_), PathPattern::Prefix(_)) => false,
-        (PathPattern::Prefix(wide), PathPattern::Exact(narrow) | PathPattern::Prefix(narrow)) => {
+        (Exact(wide), Exact(narrow)) => wide == narrow,
+        (Prefix(wide), Exact(narrow) | Prefix(narrow)) => {
             let rest = narrow.strip_prefix(wide.as_str());
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         }
+        (Prefix(wide), Regex(_)) => wide.is_empty(),
+        (Regex(wide), Exact(narrow)) => wide.is_match(narrow.as_bytes()),
+        (Regex(wide), Regex(narrow)) => wide == narrow,
+        (Exact(_) | Regex(_), Prefix(_)) | (Exact(_), Regex(_)) => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::settings::PathRegex;
 
     fn any() -> Route {
         Route::any()
@@ -81,6 +86,20 @@ mod tests {
         assert!(covers(&under("/a"), &at("/a")));
         assert!(!covers(&under("/a"), &under("/ab")));
         assert!(!covers(&at("/a"), &under("/a")));
+    }
+
+    #[test]
+    fn an_expression_covers_its_like_and_the_whole_paths_that_it_matches() {
+        let matching = |source: &str| {
+            let regex = PathRegex::new(source).unwrap();
+            Route { path: Some(PathPattern::Regex(regex)), ..any() }
+        };
+        assert!(covers(&matching("^/a"), &matching("^/a")));
+        assert!(covers(&matching("^/a"), &at("/ab")));
+        assert!(covers(&under(""), &matching("^/a")));
+        assert!(!covers(&matching("^/a"), &under("/a")));
+        assert!(!covers(&matching("^/a"), &at("/b")));
+        assert!(!covers(&under("/a"), &matching("^/a/")));
     }
 
     #[test]

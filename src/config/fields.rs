@@ -51,7 +51,7 @@ pub(super) fn pairs(value: &Value<'_>, refuse: Refusal) -> Option<Vec<(String, S
         let at = at.hidden();
         let content = at.parse("a string", field_value);
         let Some(name) = checked_name(&at, written, refuse) else { continue };
-        if pairs.iter().any(|(other, _)| *other == name) {
+        if is_among(&pairs, &name) {
             at.problem("This field is there twice: the case of letters does not count.");
             continue;
         }
@@ -99,14 +99,28 @@ pub(super) fn response_edits(edits: &mut Section<'_>) -> HeaderEdits {
     edits_of(edits, set, refuse_framing)
 }
 
+/// `refuse`: what can neither be added nor removed.
 fn edits_of(
     edits: &mut Section<'_>,
     set: Option<Vec<(String, String)>>,
-    refuse_removal: Refusal,
+    refuse: Refusal,
 ) -> HeaderEdits {
     let set = set.unwrap_or_default();
-    let remove = edits.take("remove", |list| names(list, &set, refuse_removal));
-    HeaderEdits { set, remove: remove.unwrap_or_default() }
+    let add = edits.take("add", |add| {
+        let pairs = pairs(add, refuse)?;
+        if let Some((name, _)) = pairs.iter().find(|(name, _)| is_among(&set, name)) {
+            add.problem(format_args!(
+                "{name:?} is set as well. Setting it replaces what was there."
+            ));
+        }
+        Some(pairs)
+    });
+    let remove = edits.take("remove", |list| names(list, &set, refuse));
+    HeaderEdits { set, add: add.unwrap_or_default(), remove: remove.unwrap_or_default() }
+}
+
+fn is_among(pairs: &[(String, String)], name: &str) -> bool {
+    pairs.iter().any(|(other, _)| other == name)
 }
 
 fn names(list: &Value<'_>, set: &[(String, String)], refuse: Refusal) -> Option<Vec<String>> {
@@ -114,7 +128,7 @@ fn names(list: &Value<'_>, set: &[(String, String)], refuse: Refusal) -> Option<
     for at in list.elements("a list of field names")? {
         let Some(written) = at.text("a field name") else { continue };
         let Some(name) = checked_name(&at, &written, refuse) else { continue };
-        if set.iter().any(|(other, _)| *other == name) {
+        if is_among(set, &name) {
             at.problem("This field is set as well. Setting it replaces what was there.");
         }
         names.push(name);

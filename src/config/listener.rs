@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::reader::Value;
 use super::section::Section;
-use super::{address, name, tls, units};
-use crate::proxy::settings::{Cidr, Listener, ListenerLimits, ListenerTimeouts};
+use super::{address, error_page, name, tls, units};
+use crate::proxy::settings::{Listener, ListenerLimits, ListenerTimeouts};
 
 /// Twice what browsers send at most in practice; HAProxy's and nginx's defaults are near it.
 const HEAD: usize = 16 << 10;
@@ -58,7 +58,8 @@ pub(super) fn listener(section: &mut Section<'_>) -> Listener {
         timeouts: section.section("timeouts", timeouts),
         proxy_protocol: section.take("proxy_protocol", Value::boolean).unwrap_or_default(),
         tls,
-        trusted_proxies: section.take("trusted_proxies", blocks).unwrap_or_default(),
+        trusted_proxies: section.take("trusted_proxies", address::blocks).unwrap_or_default(),
+        errors: section.take("errors", error_page::pages).unwrap_or_default(),
     };
     check_trust(section.at(), &listener);
     listener
@@ -77,7 +78,7 @@ fn check_trust(at: &Value<'_>, listener: &Listener) {
 
 fn limits(section: &mut Section<'_>) -> ListenerLimits {
     let head = section.take("head", |value| units::size(value, HEAD_MIN..=HEAD_MAX));
-    let body = section.take("body", |value| units::size(value, 1..=BODY_MAX));
+    let body = section.take("body", body_limit);
     let rate = section.take("body_rate", |value| units::byte_rate(value, BODY_RATE_MAX));
     ListenerLimits {
         head: head.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(HEAD),
@@ -86,6 +87,11 @@ fn limits(section: &mut Section<'_>) -> ListenerLimits {
         body_rate: NonZeroU64::new(rate.unwrap_or(BODY_RATE)),
         connections: count(section, "connections", CONNECTIONS_MAX).unwrap_or(CONNECTIONS),
     }
+}
+
+/// Bytes of a request body.
+pub(super) fn body_limit(value: &Value<'_>) -> Option<u64> {
+    units::size(value, 1..=BODY_MAX)
 }
 
 fn count(section: &mut Section<'_>, key: &'static str, most: u64) -> Option<usize> {
@@ -100,10 +106,4 @@ fn timeouts(section: &mut Section<'_>) -> ListenerTimeouts {
         request_body: timeout("request_body", REQUEST_BODY),
         keep_alive: timeout("keep_alive", KEEP_ALIVE),
     }
-}
-
-fn blocks(list: &Value<'_>) -> Option<Vec<Cidr>> {
-    let expected = "an address block such as \"10.0.0.0/8\"";
-    let elements = list.elements("a list of address blocks such as [\"10.0.0.0/8\"]")?;
-    Some(elements.iter().filter_map(|at| at.parse(expected, address::cidr)).collect())
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::reader::{Value, nearest_is};
 use super::section::Section;
 use crate::nearest::nearest;
-use crate::proxy::settings::{AccessLog, Log, LogFormat, Telemetry};
+use crate::proxy::settings::{AccessLog, LineFormat, Log, LogFormat, Telemetry};
 
 const LEVEL: &str = "info";
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -51,8 +51,15 @@ fn levels(text: &str) -> Result<(), String> {
 }
 
 pub(super) fn access_log(section: &mut Section<'_>) -> AccessLog {
-    section.take("format", |value| value.choice(&[("json", ())], &["combined", "httplog"]));
+    let formats = [
+        ("json", LineFormat::Json),
+        ("combined", LineFormat::Combined),
+        ("httplog", LineFormat::Httplog),
+    ];
     AccessLog {
+        format: section
+            .take("format", |value| value.choice(&formats, &[]))
+            .unwrap_or(LineFormat::Json),
         file: section.take("file", file),
         sample: section.take("sample", Value::share).unwrap_or(SAMPLE),
     }

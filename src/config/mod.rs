@@ -10,6 +10,7 @@ mod balance;
 mod checks;
 mod cluster;
 mod cover;
+mod error_page;
 mod expand;
 mod fields;
 mod listener;
@@ -20,6 +21,7 @@ mod pattern;
 mod problem;
 mod reader;
 mod retry;
+mod redirect;
 mod route;
 mod section;
 mod server;
@@ -143,6 +145,7 @@ fn settings(root: &mut Section<'_>) -> Settings {
     // Where something could not be read, a stand-in would be warned of.
     if root.at().is_all_well() {
         checks::shadowed_routes(&routes);
+        checks::redirect_loops(&routes);
         checks::unrouted_listeners(&listeners, &routes);
         checks::ai_routes(&listeners, &routes, &models);
     }

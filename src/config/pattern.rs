@@ -2,7 +2,8 @@
 
 use super::address::{host_and_port, host_name, plain_path};
 use super::reader::Value;
-use crate::proxy::settings::{HostPattern, PathPattern};
+use super::section::Section;
+use crate::proxy::settings::{HostPattern, PathPattern, PathRegex};
 
 /// `example.com` or `*.example.com`.
 pub(super) fn host(text: &str) -> Result<HostPattern, String> {
@@ -35,14 +36,23 @@ pub(super) fn path(value: &Value<'_>) -> Option<PathPattern> {
     if value.is_string() {
         return value.parse("a path", prefix).map(PathPattern::Prefix);
     }
-    value.section(|path| {
-        let exact = path.take("exact", |exact| exact.parse("a path such as \"/health\"", whole));
-        let of_another_kind = path.at().child("regex").is_present();
-        if !path.at().child("exact").is_present() && !of_another_kind {
-            path.at().problem("Write the prefix itself, or { exact = \"/health\" }.");
-        }
-        PathPattern::Exact(exact.unwrap_or_default())
-    })
+    value.section(kind_of_path).flatten()
+}
+
+/// What `{ exact = "/path" }` and `{ regex = "^/path" }` stand for.
+fn kind_of_path(path: &mut Section<'_>) -> Option<PathPattern> {
+    let exact = path.take("exact", |exact| exact.parse("a path such as \"/health\"", whole));
+    let regex = path
+        .take("regex", |regex| regex.parse("an expression such as \"^/v[12]/\"", PathRegex::new));
+    let given = ["exact", "regex"].map(|key| path.at().child(key).is_present());
+    match given {
+        [false, false] => path.at().problem(
+            "Write the prefix itself, { exact = \"/health\" } or { regex = \"^/v[12]/\" }.",
+        ),
+        [true, true] => path.at().problem("Keep one of exact and regex."),
+        _ => {}
+    }
+    exact.map(PathPattern::Exact).or(regex.map(PathPattern::Regex))
 }
 
 /// A path without its trailing slash, so `/` is the empty string.
@@ -51,7 +61,7 @@ pub(super) fn prefix(text: &str) -> Result<String, String> {
     Ok(path.strip_suffix('/').unwrap_or(&path).to_owned())
 }
 
-fn whole(text: &str) -> Result<String, String> {
+pub(super) fn whole(text: &str) -> Result<String, String> {
     if !text.starts_with('/') {
         return Err(format!("A path begins with \"/\". Write \"/{text}\"."));
     }

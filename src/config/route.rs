@@ -1,9 +1,10 @@
 //! `[[route]]`.
 
+use super::listener::body_limit;
 use super::reader::Value;
 use super::section::Section;
-use super::{action, fields, name, pattern};
-use crate::proxy::settings::{Action, HeaderEdits, PrefixChange, Route};
+use super::{action, address, error_page, fields, name, pattern};
+use crate::proxy::settings::{Action, Cidr, HeaderEdits, PrefixChange, Redirect, Route};
 
 /// What a route may refer to.
 pub(super) struct Names {
@@ -20,8 +21,13 @@ pub(super) fn route(section: &mut Section<'_>, names: &Names) -> Route {
             .take("host", |value| value.parse("a host such as \"example.com\"", pattern::host)),
         methods: section.take("methods", fields::methods).unwrap_or_default(),
         headers: section.take("headers", fields::conditions).unwrap_or_default(),
+        allow: section.take("allow", clients).unwrap_or_default(),
+        deny: section.take("deny", clients).unwrap_or_default(),
+        body: section.section("limits", |limits| limits.take("body", body_limit)),
         request_headers: section.section("request_headers", fields::request_edits),
         response_headers: section.section("response_headers", fields::response_edits),
+        security_headers: section.take("security_headers", Value::boolean).unwrap_or(false),
+        errors: section.take("errors", error_page::pages).unwrap_or_default(),
         path: section.take("path", pattern::path),
         prefix: prefix_change(section),
         access_log: section.take("access_log", Value::boolean).unwrap_or(true),
@@ -31,7 +37,30 @@ pub(super) fn route(section: &mut Section<'_>, names: &Names) -> Route {
     if let Some(action) = action {
         report_ineffective(section.at(), &action, &route.request_headers);
     }
+    report_denied(section.at(), &route);
     route
+}
+
+/// Blocks of clients; an empty list is a mistake, since it reads as its opposite.
+fn clients(list: &Value<'_>) -> Option<Vec<Cidr>> {
+    if list.is_empty_list() {
+        list.problem("The list is empty. Leave the key out to let every client in.");
+    }
+    address::blocks(list)
+}
+
+/// Refuses an `allow` that `deny` takes back whole: it is nginx's order of rules, not ours.
+fn report_denied(at: &Value<'_>, route: &Route) {
+    let covers =
+        |wide: &Cidr, narrow: &Cidr| wide.prefix <= narrow.prefix && wide.contains(narrow.address);
+    let is_denied = |allowed: &&Cidr| route.deny.iter().any(|denied| covers(denied, allowed));
+    if let Some(allowed) = route.allow.iter().find(is_denied) {
+        at.child("deny").problem(format_args!(
+            "All of {}/{} in allow is denied as well, and deny wins. With allow, all other clients \
+             are refused anyway: deny is for exceptions from it.",
+            allowed.address, allowed.prefix,
+        ));
+    }
 }
 
 fn prefix_change(section: &mut Section<'_>) -> PrefixChange {
@@ -80,7 +109,16 @@ fn report_ineffective(at: &Value<'_>, action: &Action, request_headers: &HeaderE
             ("strip_prefix", "The admin server's paths cannot be changed by a route."),
             ("replace_prefix", "The admin server's paths cannot be changed by a route."),
         ],
+        Action::Redirect(redirect) => {
+            report_path_of_redirect(at, redirect);
+            report_loop(at, redirect);
+            &[
+                ("request_headers", "Nothing is forwarded by a route that answers by itself."),
+                ("limits", "Nothing is forwarded by a route that answers by itself."),
+            ]
+        }
         Action::Respond(_) => &[
+            ("limits", "Nothing is forwarded by a route that answers by itself."),
             ("strip_prefix", "Nothing is forwarded by a route that answers by itself."),
             ("replace_prefix", "Nothing is forwarded by a route that answers by itself."),
             ("request_headers", "Nothing is forwarded by a route that answers by itself."),
@@ -92,6 +130,26 @@ fn report_ineffective(at: &Value<'_>, action: &Action, request_headers: &HeaderE
         if value.is_present() {
             value.problem(format_args!("This would have no effect. {why}"));
         }
+    }
+}
+
+fn report_path_of_redirect(at: &Value<'_>, redirect: &Redirect) {
+    for key in ["strip_prefix", "replace_prefix"] {
+        if redirect.path.is_some() && at.child(key).is_present() {
+            at.child(key).problem("The path of redirect takes the place of the whole path.");
+        }
+    }
+}
+
+/// A redirect to where the client already is.
+fn report_loop(at: &Value<'_>, redirect: &Redirect) {
+    let changes_prefix =
+        ["strip_prefix", "replace_prefix"].iter().any(|key| at.child(key).is_present());
+    if redirect.scheme.is_none() && redirect.path.is_none() && !changes_prefix {
+        at.child("redirect").problem(
+            "The client would be sent to where it is. Give scheme = \"https\", a path, or \
+             replace_prefix beside redirect.",
+        );
     }
 }
 

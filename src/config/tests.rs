@@ -57,7 +57,10 @@ fn what_a_file_leaves_out_has_its_default() {
 #[test]
 fn an_access_log_section_switches_the_log_on() {
     let settings = settings(&format!("{LISTENER}[access_log]\n"));
-    assert_eq!(settings.access_log, Some(AccessLog { file: None, sample: 1.0 }));
+    assert_eq!(
+        settings.access_log,
+        Some(AccessLog { format: LineFormat::Json, file: None, sample: 1.0 })
+    );
 }
 
 #[test]

@@ -6,11 +6,10 @@
 pub(super) const MESSAGE: &str = "Not available in this version of Ringgate.";
 
 /// By kind of section: its path without names and indices.
-const KEYS: [(&str, &[&str]); 10] = [
+const KEYS: [(&str, &[&str]); 9] = [
     ("", &["service", "auth", "limits", "audit", "sanitize", "notify", "store", "redis"]),
     ("server", &["state_dir"]),
-    ("route", &["allow", "deny", "auth", "limit", "redirect"]),
-    ("route.path", &["regex"]),
+    ("route", &["auth", "limit"]),
     ("cluster", CLUSTER),
     ("model", CLUSTER),
     ("model", &["service", "fallback", "tokens", "keep_alive_comment", "hedge", "on_lossy"]),

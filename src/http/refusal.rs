@@ -122,6 +122,10 @@ refusals! {
     Http2Resets "http2_resets" "The client cancelled too many of its requests.";
     Http2Control "http2_control_frames" "Too many PING, SETTINGS, PRIORITY, WINDOW_UPDATE or unknown frames came.";
 
+    // What a route does not take.
+    AddressDenied "address_denied" "The route is not open to the client's address.";
+    RedirectHostMissing "redirect_without_host" "The request names no host to be redirected to.";
+
     // Responses.
     StatusLineInvalid "invalid_status_line" "The response does not start with a status line.";
     InterimTooMany "too_many_interim_responses" "More interim responses (1xx) came than any server needs.";
@@ -138,6 +142,7 @@ impl Refusal {
     /// The status that tells a client so.
     pub fn status(self) -> u16 {
         match self {
+            Self::AddressDenied => 403,
             Self::MethodRefused => 405,
             Self::HeadTimeout | Self::BodyTimeout | Self::BodyTooSlow => 408,
             Self::BodyTooLarge | Self::LengthTooLarge => 413,

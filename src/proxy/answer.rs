@@ -1,5 +1,7 @@
 //! Answers made here: fixed responses, lists, and what becomes of an exchange that failed.
 
+use std::sync::Arc;
+
 use super::downstream::After;
 use super::error::{CallError, ExchangeError};
 use super::exchange::Exchange;
@@ -8,6 +10,7 @@ use super::forward::{
 };
 use super::relay::downstream_error;
 use super::request_id;
+use super::settings::ErrorPage;
 use crate::ai::error::{ClientError, ErrorKind};
 use crate::http::field_name::FieldName;
 use crate::http::message::Method;
@@ -75,15 +78,28 @@ impl Exchange<'_> {
 
     fn error_body(&mut self, error: &ExchangeError) -> Body {
         let Some(dialect) = self.dialect else {
+            if let Some(page) = self.error_page(error.status()) {
+                return Body { content_type: page.content_type, bytes: Arc::clone(&page.body) };
+            }
             let text = format!("{}\n", error.explanation());
-            return Body { content_type: "text/plain; charset=utf-8", bytes: text.into_bytes() };
+            return Body {
+                content_type: "text/plain; charset=utf-8",
+                bytes: text.as_bytes().into(),
+            };
         };
         let mut id = [0; request_id::LENGTH];
         let id = self.record.id.get_or_make(&self.downstream.worker, &mut id);
         let id = std::str::from_utf8(id).ok();
         let mut bytes = Vec::new();
         client_error(error).write(dialect, id, &mut bytes);
-        Body { content_type: "application/json", bytes }
+        Body { content_type: "application/json", bytes: bytes.into() }
+    }
+
+    /// The route's page for this status, else the listener's.
+    fn error_page(&self, status: u16) -> Option<&ErrorPage> {
+        let route = self.record.route.map(|route| self.view.snapshot.routes.get(route));
+        let own = route.and_then(|route| route.errors.of(status));
+        own.or_else(|| self.listener().errors.of(status))
     }
 
     /// Writes the status line and the fields that every answer of ours has into `scratch.out`.
@@ -128,7 +144,14 @@ impl Exchange<'_> {
         }
         write_connection(out, self.scratch.request.version, self.keep_alive);
         write_set(out, edits);
-        out.extend_from_slice(b"\r\n");
+        let mut security = Vec::new();
+        self.security_fields().write(
+            edits,
+            |name| has_field(&self.scratch.out, name),
+            &mut security,
+        );
+        self.scratch.out.extend_from_slice(&security);
+        self.scratch.out.extend_from_slice(b"\r\n");
         let body = if has_content { body } else { b"" };
         let Self { downstream, scratch, record, .. } = self;
         let sent = downstream.link.send_message(&[&scratch.out, body]).await;
@@ -179,12 +202,19 @@ impl Exchange<'_> {
 
 struct Body {
     content_type: &'static str,
-    bytes: Vec<u8>,
+    bytes: Arc<[u8]>,
+}
+
+/// Whether a head that is written here has a field: its names are in lower case.
+fn has_field(head: &[u8], name: &str) -> bool {
+    let mut lines = head.split(|&byte| byte == b'\n');
+    lines.any(|line| line.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b":")))
 }
 
 /// The error as an AI client is told.
 fn client_error(error: &ExchangeError) -> ClientError {
     let kind = match error.status() {
+        403 => ErrorKind::Forbidden,
         404 => ErrorKind::NotFound,
         405 => ErrorKind::MethodNotAllowed,
         408 => ErrorKind::RequestTimeout,
@@ -258,6 +288,8 @@ impl AboutFraming for Refusal {
                 | Self::PathAboveRoot
                 | Self::PathDotParameter
                 | Self::PathInvalid
+                | Self::AddressDenied
+                | Self::RedirectHostMissing
         )
     }
 }

@@ -196,7 +196,7 @@ impl Exchange<'_> {
         let view = Rc::clone(&self.view);
         let edits = match self.record.route {
             Some(route) => &view.snapshot.routes.get(route).request_headers,
-            None => Self::no_edits(),
+            None => HeaderEdits::none(),
         };
         let Self { scratch, .. } = self;
         let super::scratch::Scratch { head, request, out, .. } = &mut **scratch;
@@ -317,10 +317,13 @@ fn sets(provider: &Provider, name: &[u8]) -> bool {
     provider.headers.iter().any(|(set, _)| set.as_bytes().eq_ignore_ascii_case(name))
 }
 
-/// The route's edits, without what the endpoint's own headers say last.
+/// The route's fields, without what the endpoint's own headers say last.
 fn without(edits: &HeaderEdits, provider: &Provider) -> HeaderEdits {
-    let set = edits.set.iter().filter(|(name, _)| !sets(provider, name.as_bytes()));
-    HeaderEdits { set: set.cloned().collect(), remove: Vec::new() }
+    let kept = |fields: &[(String, String)]| {
+        let kept = fields.iter().filter(|(name, _)| !sets(provider, name.as_bytes()));
+        kept.cloned().collect()
+    };
+    HeaderEdits { set: kept(&edits.set), add: kept(&edits.add), remove: Vec::new() }
 }
 
 impl From<JsonFault> for CallError {

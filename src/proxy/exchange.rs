@@ -1,8 +1,7 @@
 //! One request and its response: the phases, in order.
 //!
 //! route → identify → admit → understand (AI) → reserve → attempt → relay → settle → record.
-//! ARCHITECTURE.md tells them in "Life of a request". Identify, admit and reserve have nothing
-//! to do yet.
+//! ARCHITECTURE.md tells them in "Life of a request". Identify and reserve have nothing to do yet.
 
 use std::rc::Rc;
 
@@ -14,12 +13,14 @@ use super::forward::{ClusterRequest, Framing};
 use super::record::Record;
 use super::route::Question;
 use super::scratch::Scratch;
-use super::settings::{Action, HeaderEdits, PrefixChange, Route, StaticResponse};
+use super::security_fields::SecurityFields;
+use super::settings::{Action, HeaderEdits, Route, StaticResponse};
 use super::shared::Hold;
 use super::view::View;
 use crate::ai::call::Dialect;
 use crate::ai::stream::FirstEvent;
 use crate::http::authority::Authority;
+use crate::http::field_name::FieldName;
 use crate::http::h1::{BodyDecoder, BodyEncoder, HeadLimits, TargetForm};
 use crate::http::message::BodyLength;
 use crate::http::refusal::Refusal;
@@ -114,11 +115,13 @@ impl<'c> Exchange<'c> {
         self.read_head().await?;
         let view = Rc::clone(&self.view);
         let route = self.route(&view)?;
+        self.admit(route)?;
         match &route.action {
             Action::Cluster(cluster) => self.proxy(view.cluster(*cluster), route).await,
             Action::Ops(_) => self.proxy(view.ops(), route).await,
             Action::Ai => self.call().await,
             Action::Respond(response) => self.respond(response).await,
+            Action::Redirect(redirect) => self.redirect(route, redirect).await,
         }
     }
 
@@ -144,6 +147,8 @@ impl<'c> Exchange<'c> {
         self.scratch.head.extend_from_slice(&self.downstream.input.bytes()[..len]);
         self.downstream.input.consume(len);
         self.record.bytes_in += len as u64;
+        let now = self.downstream.worker.core.now();
+        self.record.head_ns = Some(now.nanos_since(self.record.began));
         let request = &self.scratch.request;
         if !listener.trusted_proxies.is_empty() {
             let (peer, trusted) = (self.downstream.client.peer, &listener.trusted_proxies);
@@ -153,16 +158,6 @@ impl<'c> Exchange<'c> {
         self.body_allowance = listener.limits.body;
         self.keep_alive &= request.keep_alive && !self.downstream.worker.is_draining();
         Ok(())
-    }
-
-    /// Refuses a body that says in advance that it is too large.
-    pub(super) fn check_length(&self) -> Result<(), ExchangeError> {
-        match self.scratch.request.body {
-            BodyLength::Fixed(length) if length > self.listener().limits.body => {
-                Err(Refusal::BodyTooLarge.into())
-            }
-            _ => Ok(()),
-        }
     }
 
     fn route<'v>(&mut self, view: &'v View) -> Result<&'v Route, ExchangeError> {
@@ -201,7 +196,7 @@ impl<'c> Exchange<'c> {
     pub(super) fn write_cluster_request(&mut self, route: &Route) {
         self.asks_to_switch = self.asks_to_switch_on(route);
         let Scratch { head, request, path, out, .. } = &mut *self.scratch;
-        let (new_prefix, rest) = change_prefix(route, path);
+        let (new_prefix, rest) = route.change_prefix(path);
         out.clear();
         ClusterRequest {
             bytes: head,
@@ -225,12 +220,26 @@ impl<'c> Exchange<'c> {
     }
 
     pub(super) fn response_edits(view: &View, route: Option<usize>) -> &HeaderEdits {
-        route.map_or(Self::no_edits(), |route| &view.snapshot.routes.get(route).response_headers)
+        let route = route.map(|route| view.snapshot.routes.get(route));
+        route.map_or(HeaderEdits::none(), |route| &route.response_headers)
     }
 
-    pub(super) fn no_edits() -> &'static HeaderEdits {
-        static NONE: HeaderEdits = HeaderEdits { set: Vec::new(), remove: Vec::new() };
-        &NONE
+    /// Which of these fields the route wants on its responses.
+    pub(super) fn security_fields(&self) -> SecurityFields {
+        let route = self.record.route.map(|route| self.view.snapshot.routes.get(route));
+        match route.is_some_and(|route| route.security_headers) {
+            false => SecurityFields::None,
+            true if self.is_private() => SecurityFields::OverTls,
+            true => SecurityFields::OverHttp,
+        }
+    }
+
+    /// Whether the client speaks TLS, with us or with a trusted proxy in front.
+    fn is_private(&self) -> bool {
+        let Scratch { head, request, .. } = &*self.scratch;
+        let proto = request.field(FieldName::XForwardedProto);
+        self.client.is_told_by_trusted()
+            && proto.is_some_and(|field| field.value.of(head) == b"https")
     }
 
     /// Nobody knows any more where the next request begins: this one is the connection's last.
@@ -278,21 +287,5 @@ impl<'c> Exchange<'c> {
         // While draining, it is this side that ends what the client may have meant to go on with.
         let surprising = !rest_is_read || self.downstream.worker.is_draining();
         if surprising { After::Linger } else { After::Close }
-    }
-}
-
-/// What stands in front of the rest of a path, and that rest.
-fn change_prefix<'a>(route: &'a Route, path: &'a [u8]) -> (&'a str, &'a [u8]) {
-    use super::settings::PathPattern;
-    let (cut, new) = match (&route.prefix, &route.path) {
-        (PrefixChange::Strip(prefix), _) => (prefix.as_str(), ""),
-        (PrefixChange::Replace(new), Some(PathPattern::Prefix(old))) => (old.as_str(), &**new),
-        _ => return ("", path),
-    };
-    match path.strip_prefix(cut.as_bytes()) {
-        Some(rest) if rest.starts_with(b"/") => (new, rest),
-        Some([]) if new.is_empty() => ("", b"/"),
-        Some([]) => (new, b""),
-        _ => ("", path),
     }
 }

@@ -1,6 +1,7 @@
 //! Heads on their way through: what is left out, what is added.
 
 use super::client_address::ClientFields;
+use super::security_fields::SecurityFields;
 use super::settings::HeaderEdits;
 use crate::http::field_name::FieldName;
 use crate::http::fields::{Field, Fields};
@@ -169,6 +170,7 @@ pub(super) struct Response<'a> {
     pub(super) version: Version,
     pub(super) keep_alive: bool,
     pub(super) edits: &'a HeaderEdits,
+    pub(super) security: SecurityFields,
 }
 
 impl Response<'_> {
@@ -183,6 +185,7 @@ impl Response<'_> {
         });
         self.framing.write(out);
         write_connection(out, self.version, self.keep_alive);
+        self.security.write(self.edits, |name| head.get(bytes, name).is_some(), out);
         write_set(out, self.edits);
         out.extend_from_slice(b"\r\n");
     }
@@ -292,8 +295,9 @@ pub(super) fn replaces(edits: &HeaderEdits, name: &[u8]) -> bool {
     names.any(|edited| edited.as_bytes().eq_ignore_ascii_case(name))
 }
 
+/// Writes the fields that the edits set or add.
 pub(super) fn write_set(out: &mut Vec<u8>, edits: &HeaderEdits) {
-    for (name, value) in &edits.set {
+    for (name, value) in edits.set.iter().chain(&edits.add) {
         write_field(out, name, value.as_bytes());
     }
 }

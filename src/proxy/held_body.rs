@@ -121,7 +121,7 @@ impl Exchange<'_> {
         piece.clear();
         self.take_content(piece)?;
         *received += piece.len() as u64;
-        if *received > self.listener().limits.body {
+        if *received > self.body_limit() {
             return Err(Refusal::BodyTooLarge.into());
         }
         let mut rest = piece.as_slice();
@@ -162,7 +162,7 @@ impl Exchange<'_> {
             scanner.feed(&self.scratch.body[before..])?;
         }
         let length = self.scratch.body.len() as u64;
-        if length > self.listener().limits.body {
+        if length > self.body_limit() {
             return Err(Refusal::BodyTooLarge.into());
         }
         // In steps as it comes: what a head only announces must not crowd others out.

@@ -7,6 +7,7 @@
 //! move bodies (those of AI calls are received by `held_body` and understood by `call`), `answer`
 //! speaks for Ringgate itself, `record` is what remains, and `settle` counts and logs it.
 
+mod admit;
 mod answer;
 mod attempt;
 mod attempts;
@@ -28,11 +29,13 @@ mod pool;
 mod preface;
 mod queue;
 mod record;
+mod redirect;
 mod relay;
 mod request_id;
 mod reserve;
 pub mod route;
 mod scratch;
+mod security_fields;
 pub mod settings;
 mod settle;
 pub mod shared;

@@ -32,6 +32,8 @@ pub(super) struct Record {
     pub(super) id: RequestId,
     /// Waiting for room on the cluster.
     pub(super) queued_ns: u64,
+    /// How long the head took to come.
+    pub(super) head_ns: Option<u64>,
     pub(super) connect_ns: Option<u64>,
     pub(super) first_byte_ns: Option<u64>,
     pub(super) first_event_ns: Option<u64>,
@@ -60,6 +62,7 @@ impl Record {
             ends_by_close: false,
             id: RequestId::default(),
             queued_ns: 0,
+            head_ns: None,
             connect_ns: None,
             first_byte_ns: None,
             first_event_ns: None,

@@ -18,7 +18,8 @@ use super::exchange::Exchange;
 use super::forward::{Framing, Response};
 use super::framed::Framed;
 use super::input::Input;
-use super::settings::ClusterTimeouts;
+use super::security_fields::SecurityFields;
+use super::settings::{ClusterTimeouts, HeaderEdits};
 use super::upload::{PIECES_PER_TURN, Upload};
 use crate::http::field_name::FieldName;
 use crate::http::h1::{BodyDecoder, BodyEncoder, HeadLimits};
@@ -270,7 +271,8 @@ impl Exchange<'_> {
                 framing: Framing::None,
                 version: Version::Http11,
                 keep_alive: true,
-                edits: Self::no_edits(),
+                edits: HeaderEdits::none(),
+                security: SecurityFields::None,
             };
             interim.write_interim(&mut scratch.out);
             let sent = downstream.link.send_interim(&scratch.out).await;
@@ -283,6 +285,7 @@ impl Exchange<'_> {
     /// Writes the client's response head into `scratch.out`, and takes the upstream's off `received`.
     fn write_response_head(&mut self, received: &mut Input, request_is_whole: bool) -> Framing {
         let edits = Self::response_edits(&self.view, self.record.route);
+        let security = self.security_fields();
         let draining = self.downstream.worker.is_draining();
         let Self { scratch, record, .. } = self;
         let version = scratch.request.version;
@@ -296,6 +299,7 @@ impl Exchange<'_> {
             version,
             keep_alive: self.keep_alive,
             edits,
+            security,
         };
         response.write(&mut scratch.out);
         record.streamed = scratch.response.field(FieldName::ContentType).is_some_and(|field| {

@@ -6,6 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
@@ -14,6 +15,9 @@ use crate::http::proxy_protocol::Version;
 use crate::net::tls::{Chain, ListenerTls, UpstreamTls};
 use crate::policy::balance::Algorithm;
 use crate::policy::retry;
+
+pub use super::route::PathRegex;
+pub use crate::telemetry::access_log::LineFormat;
 
 /// Everything a configuration file says.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,6 +90,8 @@ pub struct Listener {
     /// Peers whose word about the client is believed: X-Forwarded-*, Forwarded, X-Real-IP and
     /// the PROXY protocol.
     pub trusted_proxies: Vec<Cidr>,
+    /// For routes that have none of their own, and for requests that no route takes.
+    pub errors: ErrorPages,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -149,9 +155,18 @@ pub struct Route {
     pub methods: Vec<String>,
     /// All of these request fields must be there with exactly this value. Names in lower case.
     pub headers: Vec<(String, String)>,
+    /// Clients that may use the route; empty is all of them.
+    pub allow: Vec<Cidr>,
+    /// Clients that may not, whatever `allow` says.
+    pub deny: Vec<Cidr>,
+    /// Bytes of a request body, in place of the listener's limit.
+    pub body: Option<u64>,
     pub request_headers: HeaderEdits,
     pub response_headers: HeaderEdits,
+    /// Responses tell browsers to be careful.
+    pub security_headers: bool,
     pub prefix: PrefixChange,
+    pub errors: ErrorPages,
     pub access_log: bool,
     pub action: Action,
 }
@@ -166,12 +181,25 @@ impl Route {
             path: None,
             methods: Vec::new(),
             headers: Vec::new(),
+            allow: Vec::new(),
+            deny: Vec::new(),
+            body: None,
             request_headers: HeaderEdits::default(),
             response_headers: HeaderEdits::default(),
+            security_headers: false,
             prefix: PrefixChange::Keep,
+            errors: ErrorPages::default(),
             access_log: true,
             action: Action::Ai,
         }
+    }
+}
+
+impl Route {
+    /// Whether a client may use the route: `deny` wins, and without `allow` all others may.
+    pub fn admits(&self, client: IpAddr) -> bool {
+        let within = |blocks: &[Cidr]| blocks.iter().any(|block| block.contains(client));
+        !within(&self.deny) && (self.allow.is_empty() || within(&self.allow))
     }
 }
 
@@ -189,19 +217,46 @@ pub enum PathPattern {
     /// followed by `/`.
     Prefix(String),
     Exact(String),
+    Regex(PathRegex),
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct HeaderEdits {
     /// Replaces every field of that name. Names in lower case, values checked.
     pub set: Vec<(String, String)>,
+    /// Stands beside what is there under that name. Names in lower case, values checked.
+    pub add: Vec<(String, String)>,
     /// Names in lower case.
     pub remove: Vec<String>,
 }
 
 impl HeaderEdits {
+    /// No edits.
+    pub fn none() -> &'static Self {
+        static NONE: HeaderEdits =
+            HeaderEdits { set: Vec::new(), add: Vec::new(), remove: Vec::new() };
+        &NONE
+    }
+
     pub fn is_empty(&self) -> bool {
-        self.set.is_empty() && self.remove.is_empty()
+        self.set.is_empty() && self.add.is_empty() && self.remove.is_empty()
+    }
+}
+
+/// What clients are told, by status, in place of Ringgate's own sentence.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ErrorPages(pub Vec<ErrorPage>);
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct ErrorPage {
+    pub status: u16,
+    pub content_type: &'static str,
+    pub body: Arc<[u8]>,
+}
+
+impl ErrorPages {
+    pub fn of(&self, status: u16) -> Option<&ErrorPage> {
+        self.0.iter().find(|page| page.status == status)
     }
 }
 
@@ -221,6 +276,7 @@ pub enum Action {
     /// The AI API: the model named in the body decides.
     Ai,
     Respond(StaticResponse),
+    Redirect(Redirect),
     /// Pages of the admin server that this route lets through.
     Ops(Vec<OpsPage>),
 }
@@ -231,6 +287,44 @@ pub struct StaticResponse {
     pub body: String,
     /// Names in lower case. `content-type` is there if the body is not empty.
     pub headers: Vec<(String, String)>,
+}
+
+/// Where a client is sent. What is `None` stays as the client asked for it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Redirect {
+    /// 301, 302, 303, 307 or 308.
+    pub status: u16,
+    /// Set if `host` or `port` is: a reference to another server has to name the scheme.
+    pub scheme: Option<Scheme>,
+    /// In lower case, IPv6 in brackets, without a port.
+    pub host: Option<String>,
+    /// With another scheme or host, `None` is the scheme's own port.
+    pub port: Option<u16>,
+    /// With the query if it has one, which then takes the place of the client's.
+    pub path: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    /// The port that need not be written.
+    pub fn port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -399,6 +493,7 @@ pub enum LogFormat {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct AccessLog {
+    pub format: LineFormat,
     /// `None` is standard output.
     pub file: Option<PathBuf>,
     /// Of successful exchanges, the share that is written; others always are. 1.0 is all.

@@ -1,12 +1,15 @@
 //! The end of an exchange: its record goes to the counters and to the access log.
 
+use std::sync::atomic::Ordering;
+
 use super::exchange::Exchange;
 use super::request_id;
+use super::view::ClusterView;
 use crate::http::field_name::FieldName;
 use crate::http::message::Version;
 use crate::http::span::Span;
 use crate::runtime::clock::Instant;
-use crate::telemetry::access_log::Line;
+use crate::telemetry::access_log::{Line, LineFormat, Load};
 use crate::telemetry::record::Outcome;
 
 /// Every exchange ends in one record: also one whose task is dropped or panics.
@@ -21,8 +24,8 @@ impl Drop for Exchange<'_> {
         let status = self.record.status.unwrap_or(UNANSWERED);
         let number = worker.next_settled();
         self.count_ended(total_ns, status);
-        if self.view.logs(self.record.route, outcome, status, number) {
-            self.log(total_ns, outcome);
+        if let Some(format) = self.view.logs(self.record.route, outcome, status, number) {
+            self.log(format, total_ns, outcome);
         }
     }
 }
@@ -64,7 +67,7 @@ impl Exchange<'_> {
     }
 
     /// Writes the line into the worker's batch; the log thread does the rest.
-    fn log(&self, total_ns: u64, outcome: Outcome) {
+    fn log(&self, format: LineFormat, total_ns: u64, outcome: Outcome) {
         let has_head = self.has_head();
         let listener = &self.listener().name;
         let Self { downstream, view, scratch, record, client, .. } = self;
@@ -100,6 +103,7 @@ impl Exchange<'_> {
             bytes_out: record.bytes_out,
             total_us: total_ns / 1_000,
             queued_us: Some(record.queued_ns / 1_000).filter(|us| *us > 0),
+            head_us: record.head_ns.map(|ns| ns / 1_000),
             connect_us: record.connect_ns.map(|ns| ns / 1_000),
             first_byte_us: record.first_byte_ns.map(|ns| ns / 1_000),
             overhead_us: record.first_byte_ns.map(|_| record.overhead_ns / 1_000),
@@ -112,14 +116,43 @@ impl Exchange<'_> {
                 None => id.get_or_make(worker, &mut made),
             },
             user_agent: field(FieldName::UserAgent),
+            referer: self.referer(),
             model: record.model.map(|model| view.snapshot.model_names[model].as_str()),
             streamed: record.streamed,
             outcome,
             reason: record.reason,
             worker: worker.index,
+            load: match format {
+                LineFormat::Httplog => self.load(),
+                LineFormat::Json | LineFormat::Combined => Load::default(),
+            },
         };
         let mut log = worker.log.borrow_mut();
-        line.write_json(&mut worker.stamps.borrow_mut(), log.line());
+        line.write(format, &mut worker.stamps.borrow_mut(), log.line());
         log.commit();
+    }
+
+    /// Without its query.
+    fn referer(&self) -> Option<&[u8]> {
+        let head = &self.scratch.head;
+        let referer = self.scratch.request.get(head, "referer").filter(|_| self.has_head())?;
+        referer.split(|&byte| byte == b'?').next()
+    }
+
+    fn load(&self) -> Load {
+        let Self { downstream, record, .. } = self;
+        let in_flight = |index: usize, cluster: &ClusterView| {
+            cluster.endpoints[index].state.in_flight.load(Ordering::Relaxed)
+        };
+        let cluster = record.cluster.as_deref();
+        let endpoint = cluster.zip(record.endpoint);
+        Load {
+            connections: downstream.worker.shared.connections(),
+            listener_connections: downstream.listener().connections(),
+            cluster_in_flight: cluster.map_or(0, |cluster| {
+                (0..cluster.endpoints.len()).map(|index| in_flight(index, cluster)).sum()
+            }),
+            endpoint_in_flight: endpoint.map_or(0, |(cluster, index)| in_flight(index, cluster)),
+        }
     }
 }

@@ -17,6 +17,7 @@ use crate::net::tls::{ClientTls, HandshakeFailure, ServerTls};
 use crate::policy::balance::Algorithm;
 use crate::policy::retry;
 use crate::runtime::clock::Instant;
+use crate::telemetry::access_log::LineFormat;
 use crate::telemetry::record::Outcome;
 use crate::telemetry::worker::{
     AiSeries, ClusterSeries, RequestKey, RequestSeries, UpstreamSeries, WorkerMetrics,
@@ -143,24 +144,25 @@ impl View {
         self.snapshot.listeners_tls.get(index)?.as_ref()
     }
 
-    /// Whether an exchange that ended so is written to the access log.
+    /// Whether an exchange that ended so is written to the access log, and how.
     pub(super) fn logs(
         &self,
         route: Option<usize>,
         outcome: Outcome,
         status: u16,
         number: u64,
-    ) -> bool {
-        let Some(log) = &self.snapshot.settings.access_log else { return false };
+    ) -> Option<LineFormat> {
+        let log = self.snapshot.settings.access_log.as_ref()?;
         if route.is_some_and(|route| !self.snapshot.routes.get(route).access_log) {
-            return false;
+            return None;
         }
         // Every so many of the successful ones, by their number: a share without dice.
         let due = |n: u64| (n as f64 * log.sample) as u64;
-        !outcome.is_success()
+        let is_written = !outcome.is_success()
             || status >= 400
             || log.sample >= 1.0
-            || due(number) != due(number + 1)
+            || due(number) != due(number + 1);
+        is_written.then_some(log.format)
     }
 
     pub(super) fn cluster(&self, index: usize) -> &Rc<ClusterView> {

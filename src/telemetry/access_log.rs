@@ -1,10 +1,24 @@
-//! The access log: one exchange, one line of JSON.
+//! The access log: one exchange, one line.
+
+mod combined;
+mod httplog;
+mod json;
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::record::Outcome;
 use super::stamp::StampCache;
+
+/// How a line is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LineFormat {
+    Json,
+    /// The combined log format of Apache and nginx.
+    Combined,
+    /// What HAProxy writes under `option httplog`.
+    Httplog,
+}
 
 /// What is written of one exchange. `None` fields are left out of the line.
 ///
@@ -36,6 +50,8 @@ pub struct Line<'a> {
     pub total_us: u64,
     /// How long it waited for room on the cluster, if it had to.
     pub queued_us: Option<u64>,
+    /// From the first byte of the request's head to its last; `None` if it was never whole.
+    pub head_us: Option<u64>,
     /// How long the connection to the endpoint took, if one was made.
     pub connect_us: Option<u64>,
     /// From the last byte of the request upstream to the first of the response.
@@ -50,6 +66,8 @@ pub struct Line<'a> {
     pub reused: bool,
     pub request_id: &'a [u8],
     pub user_agent: Option<&'a [u8]>,
+    /// Without its query, for the same reason as the path.
+    pub referer: Option<&'a [u8]>,
     /// The model's name in the configuration.
     pub model: Option<&'a str>,
     /// Whether the answer was an event stream.
@@ -58,162 +76,97 @@ pub struct Line<'a> {
     /// Why the request was refused, or what the upstream did wrong.
     pub reason: Option<&'a str>,
     pub worker: usize,
+    pub load: Load,
 }
 
-/// Bytes of a line without the values that have no bound.
-const FIXED_BYTES: usize = 640;
+/// How much was going on when the line was written, all workers together. Only
+/// [`LineFormat::Httplog`] has it, so nobody else need count.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Load {
+    /// Client connections.
+    pub connections: usize,
+    /// Those of the same listener.
+    pub listener_connections: usize,
+    /// Other exchanges in flight on endpoints of the same cluster.
+    pub cluster_in_flight: u32,
+    /// Those on the same endpoint.
+    pub endpoint_in_flight: u32,
+}
 
 impl Line<'_> {
-    /// Appends the line, without a line feed at its end and with none inside.
-    ///
-    /// Bytes that are not UTF-8 become U+FFFD, one for each ill-formed sequence; control characters
-    /// are escaped, so that a terminal showing the log does not obey them.
-    pub fn write_json(&self, stamps: &mut StampCache, out: &mut Vec<u8>) {
-        out.reserve(FIXED_BYTES + self.path.len() + self.user_agent.map_or(0, <[u8]>::len));
-        out.extend_from_slice(br#"{"time":""#);
-        out.extend_from_slice(stamps.stamp(self.at_unix_ns));
-        out.extend_from_slice(br#"","client":""#);
-        write_address(out, self.client);
-        out.push(b'"');
-        if let Some(peer) = self.peer {
-            out.extend_from_slice(br#","peer":""#);
-            write_address(out, peer);
-            out.push(b'"');
+    /// Appends the line, without a line feed at its end and with none inside, whatever bytes the
+    /// client sent: they can break out of neither their field nor their line.
+    pub fn write(&self, format: LineFormat, stamps: &mut StampCache, out: &mut Vec<u8>) {
+        match format {
+            LineFormat::Json => self.write_json(stamps, out),
+            LineFormat::Combined => self.write_combined(stamps, out),
+            LineFormat::Httplog => self.write_httplog(stamps, out),
         }
-        self.write_request(out);
-        self.write_response(out);
-        self.write_upstream(out);
-        self.write_ending(out);
-        out.push(b'}');
     }
 
-    fn write_request(&self, out: &mut Vec<u8>) {
-        text(out, br#","listener":"#, self.listener.as_bytes());
-        optional_text(out, br#","route":"#, self.route.map(str::as_bytes));
-        text(out, br#","method":"#, self.method);
-        optional_text(out, br#","host":"#, self.host);
-        text(out, br#","path":"#, self.path);
-        text(out, br#","version":"#, self.version.as_bytes());
-        text(out, br#","request_id":"#, self.request_id);
-        optional_text(out, br#","user_agent":"#, self.user_agent);
-    }
-
-    fn write_response(&self, out: &mut Vec<u8>) {
-        optional_number(out, br#","status":"#, self.status.map(u64::from));
-        number(out, br#","bytes_in":"#, self.bytes_in);
-        number(out, br#","bytes_out":"#, self.bytes_out);
-        number(out, br#","total_us":"#, self.total_us);
-        optional_number(out, br#","overhead_us":"#, self.overhead_us);
-    }
-
-    fn write_upstream(&self, out: &mut Vec<u8>) {
-        optional_text(out, br#","cluster":"#, self.cluster.map(str::as_bytes));
-        optional_text(out, br#","endpoint":"#, self.endpoint.map(str::as_bytes));
-        optional_text(out, br#","model":"#, self.model.map(str::as_bytes));
-        optional_number(out, br#","queued_us":"#, self.queued_us);
-        optional_number(out, br#","connect_us":"#, self.connect_us);
-        optional_number(out, br#","first_byte_us":"#, self.first_byte_us);
-        number(out, br#","attempts":"#, u64::from(self.attempts));
-        flag(out, br#","reused":"#, self.reused);
-        flag(out, br#","streamed":"#, self.streamed);
-    }
-
-    fn write_ending(&self, out: &mut Vec<u8>) {
-        // Our own words: nothing to escape.
-        out.extend_from_slice(br#","outcome":""#);
-        out.extend_from_slice(self.outcome.label().as_bytes());
-        out.push(b'"');
-        optional_text(out, br#","reason":"#, self.reason.map(str::as_bytes));
-        number(out, br#","worker":"#, self.worker as u64);
+    /// Writes `METHOD PATH VERSION`, or `otherwise` if the head was not understood. `escape`
+    /// writes what must not stand in the line as it is.
+    fn write_request_line(
+        &self,
+        otherwise: &[u8],
+        escape: fn(&mut Vec<u8>, &[u8]),
+        out: &mut Vec<u8>,
+    ) {
+        if self.method.is_empty() {
+            return out.extend_from_slice(otherwise);
+        }
+        escape(out, self.method);
+        out.push(b' ');
+        escape(out, self.path);
+        out.push(b' ');
+        out.extend_from_slice(self.version.as_bytes());
     }
 }
 
-fn number(out: &mut Vec<u8>, key: &[u8], value: u64) {
-    out.extend_from_slice(key);
+fn write_number(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-fn optional_number(out: &mut Vec<u8>, key: &[u8], value: Option<u64>) {
-    if let Some(value) = value {
-        number(out, key, value);
-    }
-}
-
-fn flag(out: &mut Vec<u8>, key: &[u8], value: bool) {
-    out.extend_from_slice(key);
-    out.extend_from_slice(if value { b"true" } else { b"false" });
-}
-
-fn optional_text(out: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>) {
-    if let Some(value) = value {
-        text(out, key, value);
-    }
-}
-
-fn text(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
-    out.extend_from_slice(key);
-    out.push(b'"');
-    // Nearly every value. To look at all bytes, without stopping at the first that is not plain,
-    // is what lets the compiler look at several at a time.
-    if value.iter().fold(true, |plain, &byte| plain & is_plain(byte)) {
-        out.extend_from_slice(value);
-    } else {
-        write_escaped(out, value);
-    }
-    out.push(b'"');
-}
-
-fn write_escaped(out: &mut Vec<u8>, value: &[u8]) {
-    for chunk in value.utf8_chunks() {
-        for &byte in chunk.valid().as_bytes() {
-            if is_plain(byte) || !byte.is_ascii() {
-                out.push(byte)
-            } else {
-                write_escape(out, byte)
-            }
-        }
-        if !chunk.invalid().is_empty() {
-            out.extend_from_slice("\u{FFFD}".as_bytes());
-        }
-    }
-}
-
-/// ASCII that a JSON string may hold as it is (RFC 8259, section 7), DEL excepted.
-fn is_plain(byte: u8) -> bool {
-    (0x20..0x7F).contains(&byte) && byte != b'"' && byte != b'\\'
-}
-
-fn write_escape(out: &mut Vec<u8>, byte: u8) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    match byte {
-        b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-        _ => {
-            out.extend_from_slice(br"\u00");
+/// Appends `value` with each byte that `is_plain` refuses as `lead` and two hexadecimal digits.
+fn write_hex_escaped(out: &mut Vec<u8>, value: &[u8], lead: &[u8], is_plain: fn(u8) -> bool) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for &byte in value {
+        if is_plain(byte) {
+            out.push(byte);
+        } else {
+            out.extend_from_slice(lead);
             out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
         }
     }
 }
 
-/// Writes `address` with its port, if it has one. The common case goes without the formatting machinery, which
-/// alone would cost a third of the line.
+/// Writes `address` with its port, if it has one.
 fn write_address(out: &mut Vec<u8>, address: SocketAddr) {
-    let mut decimal = itoa::Buffer::new();
     match address {
-        SocketAddr::V4(v4) => {
-            for (n, octet) in v4.ip().octets().into_iter().enumerate() {
+        _ if address.port() == 0 => write_ip(out, address.ip()),
+        SocketAddr::V4(_) => {
+            write_ip(out, address.ip());
+            out.push(b':');
+            write_number(out, u64::from(address.port()));
+        }
+        // Writing to a Vec cannot fail.
+        SocketAddr::V6(v6) => write!(out, "{v6}").unwrap_or_default(),
+    }
+}
+
+/// The common case goes without the formatting machinery, which alone would cost a third of the
+/// line.
+fn write_ip(out: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(v4) => {
+            for (n, octet) in v4.octets().into_iter().enumerate() {
                 if n > 0 {
                     out.push(b'.');
                 }
-                out.extend_from_slice(decimal.format(octet).as_bytes());
-            }
-            if v4.port() != 0 {
-                out.push(b':');
-                out.extend_from_slice(decimal.format(v4.port()).as_bytes());
+                write_number(out, u64::from(octet));
             }
         }
-        // Writing to a Vec cannot fail.
-        SocketAddr::V6(v6) if v6.port() == 0 => write!(out, "{}", v6.ip()).unwrap_or_default(),
-        SocketAddr::V6(v6) => write!(out, "{v6}").unwrap_or_default(),
+        IpAddr::V6(v6) => write!(out, "{v6}").unwrap_or_default(),
     }
 }
 
@@ -221,9 +174,8 @@ fn write_address(out: &mut Vec<u8>, address: SocketAddr) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use serde_json::{Value, json};
 
-    fn line() -> Line<'static> {
+    pub(super) fn line() -> Line<'static> {
         Line {
             at_unix_ns: 1_700_000_000_123_456_789,
             client: "192.0.2.7:50123".parse().unwrap(),
@@ -239,6 +191,7 @@ mod tests {
             bytes_out: 4096,
             total_us: 1_234_567,
             queued_us: Some(40),
+            head_us: Some(1_500),
             connect_us: Some(310),
             first_byte_us: Some(200_000),
             overhead_us: Some(12),
@@ -248,109 +201,41 @@ mod tests {
             reused: false,
             request_id: b"01HF",
             user_agent: Some(b"curl/8.5.0"),
+            referer: Some(b"https://example.com/start"),
             model: Some("gpt-4"),
             streamed: true,
             outcome: Outcome::Completed,
             reason: None,
             worker: 1,
+            load: Load {
+                connections: 9,
+                listener_connections: 8,
+                cluster_in_flight: 7,
+                endpoint_in_flight: 3,
+            },
         }
-    }
-
-    fn written(line: &Line<'_>) -> Vec<u8> {
-        let mut out = Vec::new();
-        line.write_json(&mut StampCache::default(), &mut out);
-        out
-    }
-
-    fn read_back(line: &Line<'_>) -> Value {
-        serde_json::from_slice(&written(line)).unwrap()
-    }
-
-    #[test]
-    fn a_line_holds_every_field_under_its_name() {
-        let expected = json!({
-            "time": "2023-11-14T22:13:20.123456Z", "client": "192.0.2.7:50123",
-            "peer": "10.0.0.1:4711",
-            "listener": "public", "route": "/v1/", "method": "POST", "host": "api.example.com",
-            "path": "/v1/chat/completions", "version": "HTTP/1.1", "request_id": "01HF",
-            "user_agent": "curl/8.5.0", "status": 200, "bytes_in": 512, "bytes_out": 4096,
-            "total_us": 1_234_567, "overhead_us": 12, "cluster": "model:gpt-4",
-            "endpoint": "10.0.1.10:8080", "model": "gpt-4", "queued_us": 40, "connect_us": 310,
-            "first_byte_us": 200_000, "attempts": 2, "reused": false, "streamed": true,
-            "outcome": "completed", "worker": 1,
-        });
-        assert_eq!(read_back(&line()), expected);
-    }
-
-    #[test]
-    fn what_did_not_happen_is_left_out() {
-        let refused = Line {
-            route: None,
-            peer: None,
-            host: None,
-            queued_us: None,
-            connect_us: None,
-            first_byte_us: None,
-            overhead_us: None,
-            cluster: None,
-            endpoint: None,
-            user_agent: None,
-            model: None,
-            status: None,
-            outcome: Outcome::Refused,
-            reason: Some("head_too_large"),
-            ..line()
-        };
-        let read = read_back(&refused);
-        let absent =
-            ["route", "peer", "host", "connect_us", "cluster", "user_agent", "model", "status"];
-        assert!(absent.iter().all(|key| read.get(key).is_none()), "{read}");
-        assert_eq!(
-            (&read["outcome"], &read["reason"]),
-            (&json!("refused"), &json!("head_too_large"))
-        );
-    }
-
-    #[test]
-    fn a_client_cannot_write_fields_or_lines_of_its_own() {
-        let forged = Line { user_agent: Some(b"x\",\"status\":1}\r\n{\\\x1b[2J\x7f"), ..line() };
-        let bytes = written(&forged);
-        assert!(bytes.iter().all(|&byte| byte >= 0x20 && byte != 0x7F));
-        let read: Value = serde_json::from_slice(&bytes).unwrap();
-        assert_eq!(read["user_agent"], json!("x\",\"status\":1}\r\n{\\\u{1b}[2J\u{7f}"));
-        assert_eq!(read["status"], json!(200));
-    }
-
-    #[test]
-    fn bytes_that_are_not_utf8_become_replacement_characters() {
-        let latin = Line { path: b"/caf\xE9/\xF0\x9F\x98\x80\xF0\x9F", ..line() };
-        assert_eq!(read_back(&latin)["path"], json!("/caf\u{FFFD}/\u{1F600}\u{FFFD}"));
-    }
-
-    #[test]
-    fn an_ipv6_client_keeps_its_brackets() {
-        let v6 = Line { client: "[2001:db8::1]:443".parse().unwrap(), ..line() };
-        assert_eq!(read_back(&v6)["client"], json!("[2001:db8::1]:443"));
     }
 
     proptest! {
         #[test]
-        fn any_bytes_give_valid_json_on_one_line(
-            path: Vec<u8>, agent: Vec<u8>, host: Vec<u8>, method: Vec<u8>, id: Vec<u8>,
+        fn any_bytes_stay_within_their_line(
+            path: Vec<u8>, agent: Vec<u8>, host: Vec<u8>, method: Vec<u8>, referer: Vec<u8>,
         ) {
             let line = Line {
                 path: &path,
                 user_agent: Some(&agent),
                 host: Some(&host),
                 method: &method,
-                request_id: &id,
+                referer: Some(&referer),
                 ..line()
             };
-            let bytes = written(&line);
-            prop_assert!(!bytes.contains(&b'\n'));
-            let read: Value = serde_json::from_slice(&bytes).unwrap();
-            prop_assert_eq!(&read["path"], &json!(String::from_utf8_lossy(&path)));
-            prop_assert_eq!(&read["user_agent"], &json!(String::from_utf8_lossy(&agent)));
+            for format in [LineFormat::Combined, LineFormat::Httplog] {
+                let mut out = Vec::new();
+                line.write(format, &mut StampCache::default(), &mut out);
+                prop_assert!(out.iter().all(|byte| (b' '..=b'~').contains(byte)));
+                let quotes = out.iter().filter(|&&byte| byte == b'"').count();
+                prop_assert_eq!(quotes, if format == LineFormat::Combined { 6 } else { 2 });
+            }
         }
 
         #[test]

@@ -17,7 +17,7 @@ pub mod report;
 pub mod stamp;
 pub mod worker;
 
-pub use access_log::Line;
+pub use access_log::{Line, LineFormat, Load};
 pub use counter::{Counter, Labelled, SharedCounter};
 pub use hand_over::{HandOverOutcome, HandOvers};
 pub use histogram::{Buckets, Histogram};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ringgate::telemetry::worker::Driver;
 use ringgate::telemetry::{
-    CertificateReport, ClusterReport, EndpointReport, HandOvers, Line, LogEntries, Outcome,
+    CertificateReport, ClusterReport, EndpointReport, HandOvers, Line, LineFormat, Load, LogEntries, Outcome,
     ProcessStats, Report, RequestKey, StampCache, WorkerMetrics, prometheus,
 };
 
@@ -93,6 +93,7 @@ pub(crate) fn access_log_keys() -> BTreeSet<String> {
         bytes_out: 1,
         total_us: 1,
         queued_us: Some(1),
+        head_us: Some(1),
         connect_us: Some(1),
         first_byte_us: Some(1),
         overhead_us: Some(1),
@@ -102,14 +103,16 @@ pub(crate) fn access_log_keys() -> BTreeSet<String> {
         reused: false,
         request_id: b"1",
         user_agent: Some(b"curl"),
+        referer: None,
         model: Some("llama-3"),
         streamed: false,
         outcome: Outcome::UpstreamCut,
         reason: Some("invalid_length"),
         worker: 0,
+        load: Load::default(),
     };
     let mut text = Vec::new();
-    line.write_json(&mut StampCache::default(), &mut text);
+    line.write(LineFormat::Json, &mut StampCache::default(), &mut text);
     let line: serde_json::Map<String, serde_json::Value> =
         serde_json::from_slice(&text).expect("a line is an object");
     line.into_iter().map(|(key, _)| key).collect()

@@ -12,8 +12,8 @@ use ringgate::config;
 use ringgate::http::h1::{HeadLimits, RequestHead, ResponseHead};
 use ringgate::http::message::Method;
 use ringgate::proxy::route::{Question, RouteTable};
-use ringgate::proxy::settings::Cidr;
-use ringgate::telemetry::{Line, Outcome, StampCache};
+use ringgate::proxy::settings::{Cidr, Settings};
+use ringgate::telemetry::{Line, LineFormat, Load, Outcome, StampCache};
 
 pub(crate) struct Operation {
     pub(crate) name: &'static str,
@@ -25,6 +25,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     Operation { name: "parse_request", run: parse_request },
     Operation { name: "parse_response", run: parse_response },
     Operation { name: "route_lookup", run: route_lookup },
+    Operation { name: "route_lookup_in_10000", run: route_lookup_in_10000 },
     Operation { name: "trusted_proxy", run: trusted_proxy },
     Operation { name: "json_scan", run: json_scan },
     Operation { name: "access_log_line", run: access_log_line },
@@ -79,6 +80,40 @@ fn route_lookup(times: u64) {
     }
 }
 
+/// A route in the middle of ten thousand, half of which have hosts of their own and half paths.
+fn route_lookup_in_10000(times: u64) {
+    const ROUTES: usize = 10_000;
+    const FOUND: usize = 7_500;
+    let table = RouteTable::compile(&many_routes(ROUTES));
+    let question = Question {
+        listener: 0,
+        host: b"tenant-3750.apps.example.com",
+        path: b"/v1/teams/3750/documents",
+        method: b"GET",
+    };
+    let find = |question| table.find(question, |_| None);
+    assert_eq!(find(&question), Some(FOUND));
+    for _ in 0..times {
+        black_box(find(black_box(&question)));
+    }
+}
+
+/// Even ones are for hosts, odd ones for paths; both of the request's are met by what comes later.
+fn many_routes(count: usize) -> Settings {
+    let route = |place: usize| {
+        let tenant = place / 2;
+        let condition = match place % 2 {
+            0 => format!("host = 'tenant-{tenant}.apps.example.com'\npath = '/v1/teams'"),
+            _ => format!("host = '*.example.com'\npath = '/v1/teams/{tenant}'\nmethods = ['GET']"),
+        };
+        format!("[[route]]\n{condition}\nrespond = {{}}\n")
+    };
+    let routes: String = (0..count).map(route).collect();
+    let file = format!("[[listener]]\nname = 'a'\nbind = '127.0.0.1:80'\n{routes}");
+    let loaded = config::from_str("many.toml", &file, &|_| None);
+    loaded.unwrap_or_else(|report| panic!("{report}")).settings
+}
+
 /// Whether a peer is a trusted proxy: asked for every request that carries X-Forwarded-For.
 fn trusted_proxy(times: u64) {
     let blocks = [[10, 0, 0, 0], [172, 16, 0, 0], [192, 168, 0, 0]]
@@ -120,6 +155,7 @@ fn access_log_line(times: u64) {
         bytes_out: 1380,
         total_us: 1934,
         queued_us: None,
+        head_us: Some(0),
         connect_us: None,
         first_byte_us: Some(1872),
         overhead_us: Some(31),
@@ -132,17 +168,19 @@ fn access_log_line(times: u64) {
             b"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
               Chrome/142.0.0.0 Safari/537.36",
         ),
+        referer: Some(b"https://www.example.com/"),
         model: None,
         streamed: false,
         outcome: Outcome::Completed,
         reason: None,
         worker: 1,
+        load: Load::default(),
     };
     let mut stamps = StampCache::default();
     let mut out = Vec::new();
     for _ in 0..times {
         out.clear();
-        black_box(&line).write_json(&mut stamps, &mut out);
+        black_box(&line).write(LineFormat::Json, &mut stamps, &mut out);
         black_box(&out);
     }
 }
