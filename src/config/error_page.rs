@@ -44,13 +44,17 @@ fn content_type(path: &Path) -> Option<&'static str> {
 }
 
 fn read(path: &Path) -> Result<Arc<[u8]>, String> {
-    let shown = path.display();
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(PAGE_BYTES_MAX + 1).read_to_end(&mut bytes))
-        .map_err(|error| format!("Cannot read {shown}: {error}."))?;
+        .map_err(|error| {
+            format!(
+                "Cannot read the file: {error}.\nA relative path starts at the directory of the \
+                 configuration file."
+            )
+        })?;
     if bytes.len() as u64 > PAGE_BYTES_MAX {
-        return Err(format!("{shown} is longer than 256 KiB: keep a page of errors small."));
+        return Err("The file is longer than 256 KiB: keep a page of errors small.".to_owned());
     }
     Ok(bytes.into())
 }

@@ -103,6 +103,7 @@ fn report_ineffective(at: &Value<'_>, action: &Action, request_headers: &HeaderE
             &[
                 ("strip_prefix", "An AI operation is known by its whole path, from /v1 on."),
                 ("replace_prefix", "An AI operation is known by its whole path, from /v1 on."),
+                ("errors", "AI clients are told of errors in their own dialect."),
             ]
         }
         Action::Ops(_) => &[
@@ -111,7 +112,7 @@ fn report_ineffective(at: &Value<'_>, action: &Action, request_headers: &HeaderE
         ],
         Action::Redirect(redirect) => {
             report_path_of_redirect(at, redirect);
-            report_loop(at, redirect);
+            report_loop(at);
             &[
                 ("request_headers", "Nothing is forwarded by a route that answers by itself."),
                 ("limits", "Nothing is forwarded by a route that answers by itself."),
@@ -142,11 +143,13 @@ fn report_path_of_redirect(at: &Value<'_>, redirect: &Redirect) {
 }
 
 /// A redirect to where the client already is.
-fn report_loop(at: &Value<'_>, redirect: &Redirect) {
-    let changes_prefix =
-        ["strip_prefix", "replace_prefix"].iter().any(|key| at.child(key).is_present());
-    if redirect.scheme.is_none() && redirect.path.is_none() && !changes_prefix {
-        at.child("redirect").problem(
+fn report_loop(at: &Value<'_>) {
+    let redirect = at.child("redirect");
+    let changes = |at: &Value<'_>, keys: &[&str]| keys.iter().any(|key| at.child(key).is_present());
+    if !changes(&redirect, &["scheme", "host", "port", "path"])
+        && !changes(at, &["strip_prefix", "replace_prefix"])
+    {
+        redirect.problem(
             "The client would be sent to where it is. Give scheme = \"https\", a path, or \
              replace_prefix beside redirect.",
         );

@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod access_log;
 mod admin;
 mod ai;
 mod balance;
@@ -25,6 +26,7 @@ mod refusals;
 mod reload;
 mod retries;
 mod routing;
+mod rules;
 mod slow;
 mod streaming;
 mod tls;

@@ -34,6 +34,43 @@ fn a_prefix_matches_itself_and_what_is_below_it() {
 }
 
 #[test]
+fn an_expression_sees_the_path_that_is_forwarded() {
+    let gateway = routes(&[
+        ("numbers", r#"path = { regex = '^/v[12]/items/\d+$$' }"#),
+        ("admin", "path = { regex = 'admin' }"),
+        ("rest", "path = '/v1'"),
+    ]);
+
+    expect(&gateway, "a", "/v1/items/42", "numbers");
+    expect(&gateway, "a", "/v1/x/%2E%2E/items/42?q=admin", "numbers");
+    expect(&gateway, "a", "/%61dmin", "admin");
+    expect(&gateway, "a", "/v1/items/4x", "rest");
+    expect(&gateway, "a", "/v3/items/4?admin", "none");
+}
+
+#[test]
+fn the_first_match_wins_among_thousands() {
+    const ROUTES: usize = 10_000;
+    let names: Vec<String> = (0..ROUTES).map(|n| format!("r{n}")).collect();
+    let conditions: Vec<String> = (0..ROUTES)
+        .map(|n| match n % 3 {
+            0 => format!("host = 'h{n}.example.com'"),
+            1 => format!("path = '/p{n}'"),
+            _ => format!("host = '*.example.com'\npath = {{ exact = '/p{}' }}", n - 1),
+        })
+        .collect();
+    let pairs: Vec<(&str, &str)> =
+        names.iter().zip(&conditions).map(|(name, line)| (&**name, &**line)).collect();
+    let gateway = routes(&pairs);
+
+    expect(&gateway, "h9999.example.com", "/p9997", "r9997");
+    expect(&gateway, "h9999.example.com", "/p1", "r1");
+    expect(&gateway, "h0.example.com", "/p1", "r0");
+    expect(&gateway, "other", "/p9997/x", "r9997");
+    expect(&gateway, "other", "/q", "none");
+}
+
+#[test]
 fn the_first_match_wins() {
     let gateway = routes(&[("one", "path = \"/a/b\""), ("two", "path = \"/a\""), ("rest", "")]);
 

@@ -34,6 +34,7 @@ pub struct GatewayBuilder {
     workers: usize,
     server: String,
     listener: String,
+    access_log: String,
     clusters: String,
     routes: String,
     config: Option<String>,
@@ -64,6 +65,13 @@ impl GatewayBuilder {
     pub fn listener(mut self, lines: &str) -> Self {
         self.listener.push_str(lines);
         self.listener.push('\n');
+        self
+    }
+
+    /// Lines for `[access_log]`.
+    pub fn access_log(mut self, lines: &str) -> Self {
+        self.access_log.push_str(lines);
+        self.access_log.push('\n');
         self
     }
 
@@ -119,8 +127,8 @@ impl GatewayBuilder {
         let log = dir.join(ACCESS_LOG);
         format!(
             "[server]\nio = {io:?}\nworkers = {}\n{}\n[admin]\nbind = \"127.0.0.1:0\"\n\
-             [access_log]\nfile = {log:?}\n",
-            self.workers, self.server,
+             [access_log]\nfile = {log:?}\n{}",
+            self.workers, self.server, self.access_log,
         )
     }
 
@@ -321,10 +329,22 @@ impl Gateway {
 
     /// The access log so far.
     pub fn log_lines(&self) -> Vec<Value> {
+        let parse = |line: &String| serde_json::from_str(line).expect("a line of the log is JSON");
+        self.log_text().iter().map(parse).collect()
+    }
+
+    /// The whole lines of the access log so far, in whatever format.
+    pub fn log_text(&self) -> Vec<String> {
         let text = fs::read_to_string(self.dir.path().join(ACCESS_LOG)).unwrap_or_default();
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        let parse = |line| serde_json::from_str(line).expect("a line of the log is JSON");
-        whole.lines().map(parse).collect()
+        whole.lines().map(str::to_owned).collect()
+    }
+
+    /// As [`Gateway::wait_for_log`], in whatever format.
+    pub fn wait_for_log_text(&self, count: usize) -> Vec<String> {
+        eventually(&format!("{count} log lines"), || {
+            Some(self.log_text()).filter(|lines| lines.len() >= count)
+        })
     }
 
     /// The line of the exchange with this `x-request-id`, once it has been written.
