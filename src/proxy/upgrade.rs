@@ -18,7 +18,7 @@ impl Exchange<'_> {
             Action::Cluster(_) => {
                 upgrade::asked(&self.scratch.request, &self.scratch.head).is_some()
             }
-            Action::Ai | Action::Ops(_) | Action::Respond(_) => false,
+            Action::Ai | Action::Ops(_) | Action::Respond(_) | Action::Redirect(_) => false,
         }
     }
 
