@@ -43,6 +43,9 @@ cluster = "NAME"
 [[route]]
 respond = {}
 
+[[route]]
+redirect = { scheme = "https" }
+
 [cluster.NAME]
 [[cluster.NAME.endpoint]]
 address = "127.0.0.1:3000"

@@ -116,7 +116,10 @@ impl Exchange<'_> {
                 None => id.get_or_make(worker, &mut made),
             },
             user_agent: field(FieldName::UserAgent),
-            referer: self.referer(),
+            referer: match format {
+                LineFormat::Combined => self.referer(),
+                LineFormat::Json | LineFormat::Httplog => None,
+            },
             model: record.model.map(|model| view.snapshot.model_names[model].as_str()),
             streamed: record.streamed,
             outcome,
@@ -132,10 +135,12 @@ impl Exchange<'_> {
         log.commit();
     }
 
-    /// Without its query.
+    /// Without its query. Only a head that was whole has been copied to where its fields point.
     fn referer(&self) -> Option<&[u8]> {
-        let head = &self.scratch.head;
-        let referer = self.scratch.request.get(head, "referer").filter(|_| self.has_head())?;
+        if !self.has_head() {
+            return None;
+        }
+        let referer = self.scratch.request.get(&self.scratch.head, "referer")?;
         referer.split(|&byte| byte == b'?').next()
     }
 

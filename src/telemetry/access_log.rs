@@ -66,7 +66,7 @@ pub struct Line<'a> {
     pub reused: bool,
     pub request_id: &'a [u8],
     pub user_agent: Option<&'a [u8]>,
-    /// Without its query, for the same reason as the path.
+    /// Without its query, for the same reason as the path. Only [`LineFormat::Combined`] has it.
     pub referer: Option<&'a [u8]>,
     /// The model's name in the configuration.
     pub model: Option<&'a str>,

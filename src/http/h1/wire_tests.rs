@@ -163,6 +163,8 @@ fn every_finding_about_requests_has_a_case() {
         Refusal::ProxyHeaderIncomplete,
         Refusal::ProxyHeaderTimeout,
         Refusal::ProxyUntrusted,
+        Refusal::AddressDenied,
+        Refusal::RedirectHostMissing,
         Refusal::StatusLineInvalid,
         Refusal::InterimTooMany,
         Refusal::SwitchUnasked,
