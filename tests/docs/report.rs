@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use ringgate::telemetry::worker::Driver;
 use ringgate::telemetry::{
-    CertificateReport, ClusterReport, EndpointReport, HandOvers, Line, LineFormat, Load, LogEntries, Outcome,
-    ProcessStats, Report, RequestKey, StampCache, WorkerMetrics, prometheus,
+    CertificateReport, ClusterReport, EndpointReport, HandOvers, Line, LineFormat, Load,
+    LogEntries, Outcome, ProcessStats, Report, RequestKey, StampCache, WorkerMetrics, prometheus,
 };
 
 /// Type and labels by name.

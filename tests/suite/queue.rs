@@ -318,7 +318,10 @@ fn overload(gateway: &Gateway, clients: &[u8], time: Duration) -> Vec<(u8, Tally
             (last, scope.spawn(move || ask_until(end, client)))
         };
         let threads: Vec<_> = clients.iter().map(|last| ask(*last)).collect();
-        threads.into_iter().map(|(last, thread)| (last, thread.join().unwrap())).collect()
+        threads
+            .into_iter()
+            .map(|(last, thread)| (last, thread.join().expect("a client ends by itself")))
+            .collect()
     })
 }
 
