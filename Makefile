@@ -39,6 +39,8 @@ sdk: $(VENV)/installed
 	RINGGATE_TEST_SDK=$(abspath $(VENV))/bin/python $(CARGO) test --profile $(PROFILE) --test sdk
 	RINGGATE_TEST_SDK=$(abspath $(VENV))/bin/python $(CARGO) test --profile $(PROFILE) \
 		--test suite websocket_library
+	RINGGATE_TEST_SDK=$(abspath $(VENV))/bin/python $(CARGO) test --profile $(PROFILE) \
+		--test suite grpc
 
 $(VENV)/installed: tests/sdk/requirements.txt
 	python3 -m venv $(VENV)

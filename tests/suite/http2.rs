@@ -3,6 +3,8 @@
 mod abuse;
 mod border;
 mod endings;
+mod private;
+mod tunnel;
 mod upstream;
 
 use crate::support::gate::Gate;

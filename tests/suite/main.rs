@@ -16,6 +16,7 @@ mod descriptors;
 mod drain;
 mod forwarding;
 mod framing;
+mod grpc;
 mod handover;
 mod http2;
 mod keep_alive;

@@ -7,6 +7,7 @@ pub mod gateway;
 pub mod http2;
 pub mod metrics;
 pub mod origin;
+pub mod sha1;
 pub mod systemd;
 pub mod tls;
 pub mod wire;

@@ -64,6 +64,27 @@ impl Http2Client {
         Begun { client: self, method, target, fields }
     }
 
+    /// Asks for a WebSocket by an extended CONNECT.
+    pub fn websocket(&mut self, target: &str, fields: &[(&str, &str)]) -> Call {
+        let sender = &mut self.sender;
+        super::super::eventually("the settings of the gateway", || {
+            sender.is_extended_connect_protocol_enabled().then_some(())
+        });
+        let request = Request::builder().method("CONNECT").uri(format!("http://a{target}"));
+        let mut request = request.body(()).expect("a head");
+        request.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
+        *request.headers_mut() = map_of(fields);
+        self.open(request, false)
+    }
+
+    fn open(&mut self, request: Request<()>, end: bool) -> Call {
+        let sender = &mut self.sender;
+        wait("room for a request", std::future::poll_fn(|cx| sender.poll_ready(cx)))
+            .expect("the connection is open");
+        let (response, body) = sender.send_request(request, end).expect("a request is sent");
+        Call { response: Some(response), body, received: None }
+    }
+
     /// Waits until the connection has ended, and says whether in an orderly way.
     pub fn wait_for_end(self) -> Result<(), h2::Error> {
         drop(self.sender);
@@ -107,11 +128,7 @@ impl Begun<'_, '_> {
         let uri = format!("http://a{}", self.target);
         let mut request = Request::builder().method(self.method).uri(uri).body(()).expect("a head");
         *request.headers_mut() = map_of(self.fields);
-        let sender = &mut self.client.sender;
-        wait("room for a request", std::future::poll_fn(|cx| sender.poll_ready(cx)))
-            .expect("the connection is open");
-        let (response, body) = sender.send_request(request, end).expect("a request is sent");
-        Call { response: Some(response), body, received: None }
+        self.client.open(request, end)
     }
 }
 
