@@ -84,21 +84,29 @@ impl Stream {
 
     /// Sends one piece whole, within the deadline.
     pub async fn send_bytes(&self, bytes: &[u8], deadline: &Deadline) -> io::Result<()> {
-        match self {
-            Self::Plain(socket) => socket.send_bytes(bytes, deadline).await,
-            Self::Tls(tls) => tls.send_bytes(bytes, deadline).await,
-        }
+        self.send_all(&mut [IoSlice::new(bytes)], deadline).await
     }
 
-    /// Sends all pieces, within the deadline.
+    /// Sends all pieces, within the deadline. One loop for all kinds of streams: every connection's
+    /// task has room for its state.
     pub async fn send_all(
         &self,
         pieces: &mut [IoSlice<'_>],
         deadline: &Deadline,
     ) -> io::Result<()> {
+        let mut pieces = pieces;
+        // Empty pieces in front go; of nothing at all nothing is sent.
+        IoSlice::advance_slices(&mut pieces, 0);
+        while !pieces.is_empty() {
+            let sent = deadline.limit(|cx| self.poll_send(cx, pieces)).await?;
+            if sent == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            IoSlice::advance_slices(&mut pieces, sent);
+        }
         match self {
-            Self::Plain(socket) => socket.send_all(pieces, deadline).await,
-            Self::Tls(tls) => tls.send_all(pieces, deadline).await,
+            Self::Plain(_) => Ok(()),
+            Self::Tls(_) => deadline.limit(|cx| self.poll_flush(cx)).await,
         }
     }
 

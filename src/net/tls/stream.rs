@@ -9,7 +9,6 @@ use super::state::State;
 use crate::net::socket::Socket;
 use crate::runtime::buffers::Chunk;
 use crate::runtime::core::Core;
-use crate::runtime::io::Deadline;
 
 /// What the handshake settled.
 #[derive(Debug)]
@@ -92,26 +91,6 @@ impl TlsStream {
     /// Ready when the socket has taken every record.
     pub fn poll_flush(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         self.state.borrow_mut().poll_flush(&self.socket, cx)
-    }
-
-    /// Sends one piece whole, within the deadline.
-    pub async fn send_bytes(&self, bytes: &[u8], deadline: &Deadline) -> io::Result<()> {
-        self.send_all(&mut [IoSlice::new(bytes)], deadline).await
-    }
-
-    /// Sends all pieces, within the deadline.
-    pub async fn send_all(
-        &self,
-        pieces: &mut [IoSlice<'_>],
-        deadline: &Deadline,
-    ) -> io::Result<()> {
-        let mut pieces = pieces;
-        IoSlice::advance_slices(&mut pieces, 0);
-        while !pieces.is_empty() {
-            let sent = deadline.limit(|cx| self.poll_send(cx, pieces)).await?;
-            IoSlice::advance_slices(&mut pieces, sent);
-        }
-        deadline.limit(|cx| self.poll_flush(cx)).await
     }
 
     /// Says that nothing more will be sent (close_notify); what was sent still arrives.

@@ -188,7 +188,7 @@ mod tests {
             idle.sent(17 * 1000);
             idle.excess().is_some()
         });
-        assert_eq!(pongs_too, Some(9));
+        assert_eq!(pongs_too, Some(8));
         assert_eq!(idle.excess(), Some(Refusal::Http2Control));
 
         let mut busy = meter();
