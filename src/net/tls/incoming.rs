@@ -18,8 +18,13 @@ const HELD_MAX: usize = 96 << 10;
 pub(super) struct Incoming {
     /// The beginning of a record, or of a handshake message that takes several.
     held: Vec<u8>,
-    /// What follows. Whole records in it have not been looked at.
+    /// Where the incomplete record in `held` begins. What stands before it the engine has decrypted
+    /// and moved about: no header can be read there any more.
+    last: usize,
+    /// What follows, beginning with a record if nothing is held.
     chunk: Option<Chunk>,
+    /// The bytes of the incomplete record that the chunk ends with, once the engine has begun on it.
+    chunk_last: Option<usize>,
 }
 
 impl Incoming {
@@ -32,6 +37,7 @@ impl Incoming {
     pub(super) fn push(&mut self, chunk: Chunk) {
         debug_assert!(self.chunk.is_none(), "chunks are worked off one by one");
         self.chunk = Some(chunk);
+        self.chunk_last = None;
     }
 
     /// Lets the engine work until it needs more than there is, or `enough` says so.
@@ -42,7 +48,7 @@ impl Incoming {
         enough: impl Fn() -> bool,
     ) -> Result<Step, Error> {
         loop {
-            let in_chunk = self.is_chunk_next();
+            let in_chunk = self.begin_chunk();
             match self.step(engine, Intent::Receive, sinks)? {
                 Step::Again if enough() => return Ok(Step::Again),
                 Step::Again => {}
@@ -56,8 +62,15 @@ impl Incoming {
         }
     }
 
-    fn is_chunk_next(&self) -> bool {
-        self.held.is_empty() && self.chunk.is_some()
+    /// Whether the chunk is next. Where its records end is noted before the engine changes it.
+    fn begin_chunk(&mut self) -> bool {
+        match &self.chunk {
+            Some(chunk) if self.held.is_empty() => {
+                self.chunk_last.get_or_insert_with(|| incomplete(chunk));
+                true
+            }
+            _ => false,
+        }
     }
 
     /// One step over what lies in front.
@@ -81,6 +94,7 @@ impl Incoming {
             _ => {
                 let (used, step) = engine.step(&mut self.held, intent, sinks);
                 self.held.drain(..used);
+                self.last = self.last.saturating_sub(used);
                 if self.held.is_empty() {
                     // An idle connection keeps no memory.
                     self.held = Vec::new();
@@ -94,6 +108,7 @@ impl Incoming {
     fn hold_chunk(&mut self) {
         if let Some(chunk) = self.chunk.take() {
             self.held.extend_from_slice(&chunk);
+            self.last = self.held.len() - self.chunk_last.unwrap_or(0).min(self.held.len());
         }
     }
 
@@ -103,29 +118,39 @@ impl Incoming {
         if self.held.is_empty() {
             return Ok(());
         }
-        let count = missing(&self.held).min(chunk.len());
+        let count = missing(&self.held[self.last..]).min(chunk.len());
         self.held.extend_from_slice(&chunk[..count]);
         chunk.consume(count);
         if chunk.is_empty() {
             self.chunk = None;
         }
+        if missing(&self.held[self.last..]) == 0 {
+            self.last = self.held.len();
+        }
         if self.held.len() > HELD_MAX { Err(Error::PeerSentOversizedRecord) } else { Ok(()) }
     }
 }
 
-/// How many bytes the last record in `held` lacks, or its header.
-fn missing(held: &[u8]) -> usize {
-    let mut rest = held;
-    loop {
-        let Some((header, after)) = rest.split_first_chunk::<HEADER>() else {
-            return HEADER - rest.len();
-        };
-        let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
-        match after.get(length..) {
-            Some(next) => rest = next,
-            None => return length - after.len(),
+/// How many bytes the record lacks that `bytes` begins with, or its header.
+fn missing(bytes: &[u8]) -> usize {
+    match bytes.split_first_chunk::<HEADER>() {
+        None => HEADER - bytes.len(),
+        Some(([_, _, _, high, low], content)) => {
+            usize::from(u16::from_be_bytes([*high, *low])).saturating_sub(content.len())
         }
     }
+}
+
+/// How many bytes of an incomplete record stand at the end of `records`.
+fn incomplete(records: &[u8]) -> usize {
+    let mut rest = records;
+    while let Some(([_, _, _, high, low], after)) = rest.split_first_chunk::<HEADER>() {
+        match after.get(usize::from(u16::from_be_bytes([*high, *low]))..) {
+            Some(next) => rest = next,
+            None => break,
+        }
+    }
+    rest.len()
 }
 
 #[cfg(test)]
@@ -138,11 +163,14 @@ mod tests {
         assert_eq!(missing(&[23, 3, 3]), 2);
         assert_eq!(missing(&[23, 3, 3, 1, 0]), 256);
         assert_eq!(missing(&[23, 3, 3, 0, 3, b'a']), 2);
+        assert_eq!(missing(&[23, 3, 3, 0, 1, b'a']), 0);
     }
 
     #[test]
-    fn behind_whole_records_the_next_header_is_missing() {
-        assert_eq!(missing(&[23, 3, 3, 0, 1, b'a']), 5);
-        assert_eq!(missing(&[23, 3, 3, 0, 1, b'a', 23, 3, 3, 0, 9]), 9);
+    fn what_stands_behind_whole_records_is_incomplete() {
+        assert_eq!(incomplete(b""), 0);
+        assert_eq!(incomplete(&[23, 3, 3, 0, 1, b'a']), 0);
+        assert_eq!(incomplete(&[23, 3, 3, 0, 1, b'a', 23, 3]), 2);
+        assert_eq!(incomplete(&[23, 3, 3, 0, 1, b'a', 23, 3, 3, 0, 9, b'b']), 6);
     }
 }
