@@ -28,7 +28,7 @@ impl Exchange<'_> {
         if self.record.status.is_some() {
             return self.cut(&error);
         }
-        if matches!(error.outcome(), Outcome::DownstreamGone) {
+        if matches!(error.outcome(), Outcome::DownstreamGone) || self.speaks_neither(&error) {
             return After::Close;
         }
         // After a finding about framing nobody knows where the next request begins.
@@ -66,6 +66,18 @@ impl Exchange<'_> {
             }
             _ => {}
         }
+    }
+
+    /// What came is neither a request nor the preface of HTTP/2, on a connection where either was
+    /// possible: an answer in HTTP/1 would be frames without sense to who meant the other
+    /// (RFC 9113, 3.4).
+    fn speaks_neither(&self, error: &ExchangeError) -> bool {
+        // Inside TLS the two have agreed on one.
+        let client = &self.downstream.client;
+        !self.has_head()
+            && !client.is_private
+            && client.may_speak_http2()
+            && matches!(error, ExchangeError::Refused(Refusal::VersionInvalid))
     }
 
     /// The response has begun and cannot be finished: the client must notice. Of one that has
