@@ -29,6 +29,10 @@ const OPENS_FOR: u64 = SEALS_FOR + LIFETIME;
 /// The one that seals, and its predecessors.
 const KEYS_MAX: usize = (OPENS_FOR / SEALS_FOR) as usize + 1;
 
+/// A session holds the client's certificates. Of a longer one nothing is given out: the client
+/// would send it in its first flight each time, and some cannot take two such tickets.
+const SESSION_MAX: usize = 12 << 10;
+
 const NAME: usize = 16;
 const SECRET: usize = 32;
 /// Of a key in an export: name, secret, when it was made.
@@ -87,8 +91,11 @@ impl TicketKeys {
         Ok(())
     }
 
-    /// Seals `plain`; `None` if the system has no randomness.
+    /// Seals `plain`; `None` if it is too long, or if the system has no randomness.
     fn seal(&self, scope: &Scope, plain: &[u8], now: u64) -> Option<Vec<u8>> {
+        if plain.len() > SESSION_MAX {
+            return None;
+        }
         let key = self.sealing_key(now);
         let mut nonce = [0; NONCE_LEN];
         rand::fill(&mut nonce).ok()?;
@@ -235,6 +242,13 @@ mod tests {
         let ticket = keys.seal(&HERE, b"session", 0).unwrap();
         assert_eq!(keys.open(&HERE, &ticket, 0).unwrap(), b"session");
         assert_eq!(keys.open(&ELSEWHERE, &ticket, 0), None);
+    }
+
+    #[test]
+    fn a_session_that_is_too_long_gets_no_ticket() {
+        let keys = keys_made_at(0);
+        assert!(keys.seal(&HERE, &[0; SESSION_MAX], 0).is_some());
+        assert_eq!(keys.seal(&HERE, &[0; SESSION_MAX + 1], 0), None);
     }
 
     #[test]
