@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::net::socket::Socket;
+use crate::net::socket::{Leave, Socket};
 use crate::runtime::buffers::Chunk;
 use crate::runtime::clock::Instant;
 use crate::runtime::core::Core;
@@ -132,7 +132,7 @@ impl Link {
     /// Sends `out` and `bytes` behind it, together as far as the socket takes them.
     pub(super) async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut pieces = [IoSlice::new(&self.out), IoSlice::new(bytes)];
-        self.socket.send_all(&mut pieces, &self.deadline).await?;
+        self.socket.send_all(&mut pieces, Leave::AtOnce, &self.deadline).await?;
         trim(&mut self.out);
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
 
@@ -20,6 +20,16 @@ const GATHER_MAX: usize = 16;
 /// A stream socket of this worker. Receiving polls the ring; sending is tried at once.
 pub struct Socket {
     source: Source,
+}
+
+/// When bytes leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leave {
+    AtOnce,
+    /// With those of others when this turn of the loop ends, if they are few and the driver can
+    /// gather sends. For a connection that stays: one that is closed in the same turn gives up
+    /// what the kernel does not take of them.
+    WithTurn,
 }
 
 /// Where to connect to.
@@ -190,11 +200,20 @@ impl Socket {
 
     /// Sends one piece whole, within the deadline.
     pub async fn send_bytes(&self, bytes: &[u8], deadline: &Deadline) -> io::Result<()> {
-        self.send_all(&mut [IoSlice::new(bytes)], deadline).await
+        self.send_all(&mut [IoSlice::new(bytes)], Leave::AtOnce, deadline).await
     }
 
     /// Sends as much as the socket takes, waiting until that is more than nothing.
-    pub fn poll_send(&self, cx: &Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    pub fn poll_send(
+        &self,
+        cx: &Context<'_>,
+        pieces: &[IoSlice<'_>],
+        leave: Leave,
+    ) -> Poll<io::Result<usize>> {
+        if leave == Leave::WithTurn && self.source.send_later(pieces) {
+            return Poll::Ready(Ok(pieces.iter().map(|piece| piece.len()).sum()));
+        }
+        ready!(self.source.poll_sendable(cx))?;
         loop {
             match self.send_now(pieces) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -215,13 +234,14 @@ impl Socket {
     pub async fn send_all(
         &self,
         pieces: &mut [IoSlice<'_>],
+        leave: Leave,
         deadline: &Deadline,
     ) -> io::Result<()> {
         let mut pieces = pieces;
         // Empty pieces in front go; of nothing at all nothing is sent.
         IoSlice::advance_slices(&mut pieces, 0);
         while !pieces.is_empty() {
-            let sent = deadline.limit(|cx| self.poll_send(cx, pieces)).await?;
+            let sent = deadline.limit(|cx| self.poll_send(cx, pieces, leave)).await?;
             if sent == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }

@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use super::socket::Socket;
+use super::socket::{Leave, Socket};
 use super::tls::{Protocol, TlsStream};
 use crate::runtime::buffers::Chunk;
 use crate::runtime::core::Core;
@@ -67,10 +67,15 @@ impl Stream {
     }
 
     /// Sends as much as the connection takes, waiting until that is more than nothing.
-    pub fn poll_send(&self, cx: &Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    pub fn poll_send(
+        &self,
+        cx: &Context<'_>,
+        pieces: &[IoSlice<'_>],
+        leave: Leave,
+    ) -> Poll<io::Result<usize>> {
         match self {
-            Self::Plain(socket) => socket.poll_send(cx, pieces),
-            Self::Tls(tls) => tls.poll_send(cx, pieces),
+            Self::Plain(socket) => socket.poll_send(cx, pieces, leave),
+            Self::Tls(tls) => tls.poll_send(cx, pieces, leave),
         }
     }
 
@@ -84,7 +89,7 @@ impl Stream {
 
     /// Sends one piece whole, within the deadline.
     pub async fn send_bytes(&self, bytes: &[u8], deadline: &Deadline) -> io::Result<()> {
-        self.send_all(&mut [IoSlice::new(bytes)], deadline).await
+        self.send_all(&mut [IoSlice::new(bytes)], Leave::AtOnce, deadline).await
     }
 
     /// Sends all pieces, within the deadline. One loop for all kinds of streams: every connection's
@@ -92,13 +97,14 @@ impl Stream {
     pub async fn send_all(
         &self,
         pieces: &mut [IoSlice<'_>],
+        leave: Leave,
         deadline: &Deadline,
     ) -> io::Result<()> {
         let mut pieces = pieces;
         // Empty pieces in front go; of nothing at all nothing is sent.
         IoSlice::advance_slices(&mut pieces, 0);
         while !pieces.is_empty() {
-            let sent = deadline.limit(|cx| self.poll_send(cx, pieces)).await?;
+            let sent = deadline.limit(|cx| self.poll_send(cx, pieces, leave)).await?;
             if sent == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }

@@ -165,8 +165,9 @@ impl Exchange<'_> {
         self.scratch.out.extend_from_slice(&security);
         self.scratch.out.extend_from_slice(b"\r\n");
         let body = if has_content { body } else { b"" };
+        let leave = self.leave();
         let Self { downstream, scratch, record, .. } = self;
-        let sent = downstream.link.send_message(&[&scratch.out, body]).await;
+        let sent = downstream.link.send_message(&[&scratch.out, body], leave).await;
         record.bytes_out += sent.map_err(|error| downstream_error(&error))?;
         Ok(())
     }

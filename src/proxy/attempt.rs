@@ -15,7 +15,7 @@ use super::upload::upstream_send_error;
 use super::view::{ClusterView, EndpointView};
 use crate::http::proxy_protocol::{Ends, Version};
 use crate::http::refusal::Refusal;
-use crate::net::socket::{Peer, Socket};
+use crate::net::socket::{Leave, Peer, Socket};
 use crate::net::stream::Stream;
 use crate::net::tls::{self, HandshakeFault};
 use crate::runtime::io::Deadline;
@@ -260,6 +260,7 @@ impl Exchange<'_> {
             encoder,
             ended: decoded.ended,
             trailers: body.trailers(),
+            leave: Leave::WithTurn,
         };
         let sent = upstream.send(framed, &downstream.link.deadline).await;
         record.bytes_in += decoded.consumed as u64;

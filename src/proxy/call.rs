@@ -30,6 +30,7 @@ use crate::http::field_name::FieldName;
 use crate::http::gzip::GzipFault;
 use crate::http::refusal::Refusal;
 use crate::nearest::nearest_few;
+use crate::net::socket::Leave;
 use crate::telemetry::record::Outcome;
 
 /// Names suggested when a model is unknown.
@@ -181,7 +182,7 @@ impl Exchange<'_> {
         };
         let pieces = [&scratch.out, pieces[0], pieces[1], pieces[2]];
         let Downstream { link, input, .. } = &mut **downstream;
-        let mut sending = pin!(upstream.send_message(&pieces, &link.deadline));
+        let mut sending = pin!(upstream.send_message(&pieces, Leave::WithTurn, &link.deadline));
         // A large body may take its time, in which the client may leave.
         poll_fn(|cx| match sending.as_mut().poll(cx) {
             Poll::Ready(sent) => {

@@ -11,6 +11,7 @@ use super::http2::{ClientStream, Part, ServerStream};
 use crate::http::h1::BodyDecoder;
 use crate::http::message::BodyLength;
 use crate::http::refusal::Refusal;
+use crate::net::socket::Leave;
 use crate::net::stream::Stream;
 use crate::runtime::buffers::Chunk;
 use crate::runtime::io::Deadline;
@@ -181,10 +182,11 @@ impl Carrier {
     pub(super) async fn send_message(
         &self,
         pieces: &[&[u8]],
+        leave: Leave,
         deadline: &Deadline,
     ) -> io::Result<u64> {
         match (self, pieces) {
-            (Self::Http1(stream), _) => gather(stream, pieces, deadline).await?,
+            (Self::Http1(stream), _) => gather(stream, pieces, leave, deadline).await?,
             (_, [head, body @ ..]) => {
                 self.begin(head, Part::of_message(body))?;
                 deadline.limit(|cx| self.poll_sent(cx)).await?;
@@ -218,12 +220,17 @@ impl Carrier {
     }
 }
 
-async fn gather(stream: &Stream, pieces: &[&[u8]], deadline: &Deadline) -> io::Result<()> {
+async fn gather(
+    stream: &Stream,
+    pieces: &[&[u8]],
+    leave: Leave,
+    deadline: &Deadline,
+) -> io::Result<()> {
     let mut slices = [IoSlice::new(&[]); PIECES_MAX];
     let mut count = 0;
     for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
         slices[count] = IoSlice::new(piece);
         count += 1;
     }
-    stream.send_all(&mut slices[..count], deadline).await
+    stream.send_all(&mut slices[..count], leave, deadline).await
 }

@@ -15,6 +15,7 @@ use super::input::Input;
 use super::settings;
 use super::worker::{ListenerState, Worker};
 use crate::http::refusal::Refusal;
+use crate::net::socket::Leave;
 use crate::net::stream::Stream;
 use crate::net::tls::Protocol;
 use crate::policy::body_pace::BodyPace;
@@ -245,8 +246,8 @@ impl Link {
     }
 
     /// Sends the client a message whose body is there as a whole; says how many bytes that were.
-    pub(super) async fn send_message(&self, pieces: &[&[u8]]) -> io::Result<u64> {
-        self.carrier.send_message(pieces, &self.deadline).await
+    pub(super) async fn send_message(&self, pieces: &[&[u8]], leave: Leave) -> io::Result<u64> {
+        self.carrier.send_message(pieces, leave, &self.deadline).await
     }
 
     /// Sends the client an interim response.

@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 
 use crate::http::h1::BodyEncoder;
 use crate::http::span::Span;
+use crate::net::socket::Leave;
 use crate::net::stream::Stream;
 use crate::runtime::io::Deadline;
 
@@ -29,6 +30,7 @@ pub(super) struct Framed<'a> {
     pub(super) ended: bool,
     /// Whole lines, sent behind the last chunk.
     pub(super) trailers: &'a [u8],
+    pub(super) leave: Leave,
 }
 
 impl Framed<'_> {
@@ -47,7 +49,7 @@ impl Framed<'_> {
             self.encoder.finish(self.trailers, self.out);
         }
         let total = self.out.len() as u64;
-        stream.send_bytes(self.out, deadline).await?;
+        stream.send_all(&mut [IoSlice::new(self.out)], self.leave, deadline).await?;
         self.out.clear();
         Ok(total)
     }
@@ -71,7 +73,7 @@ impl Framed<'_> {
         add(&end);
         let pieces = &mut pieces[..count];
         let total = pieces.iter().map(|piece| piece.len() as u64).sum();
-        stream.send_all(pieces, deadline).await?;
+        stream.send_all(pieces, self.leave, deadline).await?;
         self.out.clear();
         Ok(total)
     }

@@ -26,6 +26,7 @@ use crate::http::h1::{BodyDecoder, BodyEncoder, HeadLimits};
 use crate::http::message::Version;
 use crate::http::refusal::{Refusal, ResponseFault};
 use crate::http::span::Span;
+use crate::net::socket::Leave;
 use crate::runtime::buffers::{BUFFER_BYTES, Chunk};
 use crate::runtime::clock::Instant;
 use crate::runtime::io::yield_now;
@@ -326,6 +327,7 @@ impl Exchange<'_> {
         // still gives way to another.
         self.record.status = Some(self.scratch.response.status);
         self.notice_event(received.bytes(), &content);
+        let leave = self.leave();
         let framed = Framed {
             out: &mut self.scratch.out,
             bytes: received.bytes(),
@@ -333,6 +335,7 @@ impl Exchange<'_> {
             encoder,
             ended: decoded.ended,
             trailers: decoder.trailers(),
+            leave,
         };
         let Link { carrier, deadline } = &*self.downstream.link;
         let sent = carrier.send(framed, deadline).await;
@@ -348,6 +351,7 @@ impl Exchange<'_> {
         encoder: BodyEncoder,
         trailers: &[u8],
     ) -> Result<(), ExchangeError> {
+        let leave = self.leave();
         let end = Framed {
             out: &mut self.scratch.out,
             bytes: &[],
@@ -355,11 +359,17 @@ impl Exchange<'_> {
             encoder,
             ended: true,
             trailers,
+            leave,
         };
         let Link { carrier, deadline } = &*self.downstream.link;
         let sent = carrier.send(end, deadline).await;
         self.record.bytes_out += sent.map_err(|error| downstream_error(&error))?;
         Ok(())
+    }
+
+    /// An answer that ends its connection goes at once, so that nothing of it is given up.
+    pub(super) fn leave(&self) -> Leave {
+        if self.keep_alive { Leave::WithTurn } else { Leave::AtOnce }
     }
 
     /// The time limit that comes first: this step's, or the whole exchange's.

@@ -13,6 +13,7 @@ use super::input::Input;
 use crate::http::h1::{BodyDecoder, BodyEncoder};
 use crate::http::refusal::Refusal;
 use crate::http::span::Span;
+use crate::net::socket::Leave;
 use crate::policy::body_pace::BodyPace;
 use crate::runtime::core::Core;
 use crate::runtime::io::{Deadline, yield_now};
@@ -110,6 +111,7 @@ impl Upload {
                 encoder: self.encoder,
                 ended: decoded.ended,
                 trailers: self.body.trailers(),
+                leave: Leave::WithTurn,
             };
             self.deadline.set(self.upstream_timeout);
             if let Err(error) = upstream.send(framed, &self.deadline).await {

@@ -4,7 +4,7 @@
 //! (received? readable? writable?), wake the asking task when the answer changes, and keep a
 //! started receive across polls: a future that is dropped loses no data, the next one finds it.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{OwnedFd, RawFd};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -97,6 +97,28 @@ impl Driver {
         either!(self, driver => driver.poll_writable(id, cx))
     }
 
+    /// Takes a copy of the bytes, to be sent when the turn ends, if that is cheaper than sending them
+    /// at once.
+    pub(super) fn send_later(&mut self, id: SourceId, pieces: &[IoSlice<'_>]) -> bool {
+        match self {
+            Self::Uring(uring) => uring.send_later(id, pieces),
+            Self::Epoll(_) => false,
+        }
+    }
+
+    /// Ready when a send at once overtakes nothing that was taken to be sent later.
+    pub(super) fn poll_sendable(
+        &mut self,
+        id: SourceId,
+        cx: &Context<'_>,
+        stats: &LoopStats,
+    ) -> Poll<io::Result<()>> {
+        match self {
+            Self::Uring(uring) => uring.poll_sendable(id, cx, stats),
+            Self::Epoll(_) => Poll::Ready(Ok(())),
+        }
+    }
+
     /// Submits what was started, waits for events, wakes tasks.
     pub(super) fn wait(&mut self, wait: Wait, clock: Clock, stats: &LoopStats) -> io::Result<()> {
         either!(self, driver => driver.wait(wait, clock, stats))
@@ -129,4 +151,12 @@ pub(super) fn recv_now(fd: RawFd, bytes: &mut [u8]) -> io::Result<usize> {
     let count =
         unsafe { libc::recv(fd, bytes.as_mut_ptr().cast(), bytes.len(), libc::MSG_DONTWAIT) };
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+/// send(2) without waiting.
+pub(super) fn send_now(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: the pointer and length describe `bytes`, which send only reads.
+    let sent = unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }

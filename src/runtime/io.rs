@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -66,6 +66,19 @@ impl Source {
 
     pub fn reports_again(&self) -> bool {
         self.core.driver.borrow().reports_again()
+    }
+
+    /// Takes a copy of the bytes, to be sent when the loop's turn ends, together with those of
+    /// others. `false`: it has not, and they are to be sent at once.
+    ///
+    /// A source that is dropped in the same turn gives up what the kernel does not take of it.
+    pub fn send_later(&self, pieces: &[IoSlice<'_>]) -> bool {
+        self.core.driver.borrow_mut().send_later(self.id, pieces)
+    }
+
+    /// Ready when a send at once overtakes nothing that [`Self::send_later`] has taken.
+    pub fn poll_sendable(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        self.core.driver.borrow_mut().poll_sendable(self.id, cx, self.core.stats())
     }
 
     /// To be asked after an operation would have blocked.

@@ -10,7 +10,7 @@ use rustls::Error;
 use super::engine::{Engine, Intent, Sinks, Step};
 use super::incoming::Incoming;
 use super::records::{RECORD_MAX, Rest};
-use crate::net::socket::Socket;
+use crate::net::socket::{Leave, Socket};
 use crate::runtime::buffers::Chunk;
 use crate::runtime::core::Core;
 
@@ -223,6 +223,7 @@ impl State {
         socket: &Socket,
         cx: &Context<'_>,
         pieces: &[IoSlice<'_>],
+        leave: Leave,
     ) -> Poll<io::Result<usize>> {
         if !self.unsent.may_be_gathered() && self.poll_flush(socket, cx)?.is_pending() {
             return Poll::Pending;
@@ -231,7 +232,7 @@ impl State {
             records.clear();
             self.unsent.take_into(records);
             let taken = self.encrypt(pieces, content, records)?;
-            self.send(socket, cx, records)?;
+            self.send(socket, cx, records, leave)?;
             Poll::Ready(Ok(taken))
         })
     }
@@ -272,8 +273,14 @@ impl State {
     }
 
     /// Sends records; keeps what the socket does not take.
-    fn send(&mut self, socket: &Socket, cx: &Context<'_>, records: &[u8]) -> io::Result<()> {
-        let sent = match socket.poll_send(cx, &[IoSlice::new(records)]) {
+    fn send(
+        &mut self,
+        socket: &Socket,
+        cx: &Context<'_>,
+        records: &[u8],
+        leave: Leave,
+    ) -> io::Result<()> {
+        let sent = match socket.poll_send(cx, &[IoSlice::new(records)], leave) {
             Poll::Ready(sent) => sent?,
             Poll::Pending => 0,
         };
@@ -287,7 +294,7 @@ impl State {
     pub(super) fn poll_flush(&mut self, socket: &Socket, cx: &Context<'_>) -> Poll<io::Result<()>> {
         while self.unsent.sent < self.unsent.records.len() {
             let rest = &self.unsent.records[self.unsent.sent..];
-            match socket.poll_send(cx, &[IoSlice::new(rest)]) {
+            match socket.poll_send(cx, &[IoSlice::new(rest)], Leave::AtOnce) {
                 Poll::Ready(sent) => self.unsent.sent += sent?,
                 Poll::Pending => {
                     self.unsent.tried = true;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::state::State;
-use crate::net::socket::Socket;
+use crate::net::socket::{Leave, Socket};
 use crate::runtime::buffers::Chunk;
 use crate::runtime::core::Core;
 
@@ -84,8 +84,13 @@ impl TlsStream {
 
     /// Encrypts and sends at least one byte of the pieces, and says how many. What the socket
     /// does not take of the records, at most four, waits for [`Self::poll_flush`] or the next send.
-    pub fn poll_send(&self, cx: &Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        self.state.borrow_mut().poll_send(&self.socket, cx, pieces)
+    pub fn poll_send(
+        &self,
+        cx: &Context<'_>,
+        pieces: &[IoSlice<'_>],
+        leave: Leave,
+    ) -> Poll<io::Result<usize>> {
+        self.state.borrow_mut().poll_send(&self.socket, cx, pieces, leave)
     }
 
     /// Ready when the socket has taken every record.

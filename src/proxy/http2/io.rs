@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::meter::Meter;
+use crate::net::socket::Leave;
 use crate::net::stream::Stream;
 use crate::proxy::input::Input;
 
@@ -99,7 +100,7 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let sent = ready!(self.stream.poll_send(cx, pieces))?;
+        let sent = ready!(self.stream.poll_send(cx, pieces, Leave::AtOnce))?;
         self.count_sent(sent);
         Poll::Ready(Ok(sent))
     }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // the helpers of tests are tests, which clippy cannot see
 
+mod sends;
+
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice, Read, Write};
@@ -14,7 +16,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use ringgate::net::listener::{self, Listener};
-use ringgate::net::socket::Socket;
+use ringgate::net::socket::{Leave, Socket};
 use ringgate::runtime::buffers::{BUFFER_BYTES, Chunk};
 use ringgate::runtime::core::Core;
 use ringgate::runtime::io::{Deadline, Sleep, yield_now};
@@ -37,6 +39,19 @@ where
     T: Send + 'static,
     F: Future<Output = T> + 'static,
 {
+    block_on_counted(chosen, &Arc::default(), task)
+}
+
+/// The same, with the loop's own counters.
+fn block_on_counted<T, F>(
+    chosen: Chosen,
+    stats: &Arc<LoopStats>,
+    task: impl FnOnce(Rc<Core>) -> F + Send + 'static,
+) -> T
+where
+    T: Send + 'static,
+    F: Future<Output = T> + 'static,
+{
     let (sender, receiver) = mpsc::channel();
     let prepare = move |core: &Rc<Core>| {
         let (task, core_again) = (task(Rc::clone(core)), Rc::clone(core));
@@ -46,7 +61,7 @@ where
             sender.send(value).unwrap();
         });
     };
-    let thread = thread::start(0, None, chosen, Arc::default(), prepare).unwrap();
+    let thread = thread::start(0, None, chosen, Arc::clone(stats), prepare).unwrap();
     let value = receiver.recv_timeout(PATIENCE).expect("the task panicked, or waits for ever");
     thread.join().unwrap().unwrap();
     value
@@ -63,7 +78,7 @@ async fn receive_later(socket: &Socket) -> io::Result<Option<Chunk>> {
 
 async fn send(socket: &Socket, bytes: &[u8]) -> io::Result<()> {
     let deadline = Deadline::new(socket.core());
-    socket.send_all(&mut [IoSlice::new(bytes)], &deadline).await
+    socket.send_all(&mut [IoSlice::new(bytes)], Leave::AtOnce, &deadline).await
 }
 
 /// Sends back what comes until the peer has had enough.
