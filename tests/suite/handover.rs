@@ -1,5 +1,7 @@
 //! A new process takes over, and nobody who connects notices. One that cannot costs nothing.
 
+mod mixed;
+
 use std::fs;
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -10,6 +10,7 @@ pub mod origin;
 pub mod sha1;
 pub mod systemd;
 pub mod tls;
+pub mod websocket;
 pub mod wire;
 
 use std::net::{Ipv4Addr, TcpListener};

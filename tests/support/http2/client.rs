@@ -78,11 +78,14 @@ impl Http2Client {
     }
 
     fn open(&mut self, request: Request<()>, end: bool) -> Call {
+        self.try_open(request, end).expect("the connection is open")
+    }
+
+    fn try_open(&mut self, request: Request<()>, end: bool) -> Result<Call, h2::Error> {
         let sender = &mut self.sender;
-        wait("room for a request", std::future::poll_fn(|cx| sender.poll_ready(cx)))
-            .expect("the connection is open");
-        let (response, body) = sender.send_request(request, end).expect("a request is sent");
-        Call { response: Some(response), body, received: None }
+        wait("room for a request", std::future::poll_fn(|cx| sender.poll_ready(cx)))?;
+        let (response, body) = sender.send_request(request, end)?;
+        Ok(Call { response: Some(response), body, received: None })
     }
 
     /// Waits until the connection has ended, and says whether in an orderly way.
@@ -111,6 +114,12 @@ impl Begun<'_, '_> {
         self.send(true)
     }
 
+    /// The same, unless the connection takes no more requests.
+    pub fn try_end(self) -> Result<Call, h2::Error> {
+        let request = self.head();
+        self.client.try_open(request, true)
+    }
+
     /// With a body, which is sent next.
     pub fn open(self) -> Call {
         self.send(false)
@@ -125,11 +134,21 @@ impl Begun<'_, '_> {
     }
 
     fn send(self, end: bool) -> Call {
+        let request = self.head();
+        self.client.open(request, end)
+    }
+
+    fn head(&self) -> Request<()> {
         let uri = format!("http://a{}", self.target);
         let mut request = Request::builder().method(self.method).uri(uri).body(()).expect("a head");
         *request.headers_mut() = map_of(self.fields);
-        self.client.open(request, end)
+        request
     }
+}
+
+/// Whether this says that the server goes, and that it has not begun with the request.
+pub fn is_farewell(error: &h2::Error) -> bool {
+    error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR)
 }
 
 /// A request on its way.
