@@ -26,8 +26,10 @@ const STREAMS_MAX: u32 = 128;
 /// at 50 Mbit/s. All of it may have to be held, 128 times over.
 const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 
-/// What a peer may send on one connection before any of it has been passed on.
-const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+/// What keeping the frames of one full stream may cost besides their content, if they are as small
+/// as short messages: the `h2` crate counts 256 bytes for each frame, less its content, and gives
+/// a connection up that has spent its budget. Frames of 16 bytes fit.
+const FRAMES_OF_STREAM_BYTES: usize = STREAM_WINDOW_BYTES as usize * 16;
 
 /// Content of one stream that waits for its connection to be written.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;

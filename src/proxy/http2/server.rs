@@ -17,9 +17,7 @@ use http::Request;
 use super::io::Io;
 use super::meter::Meter;
 use super::server_stream::ServerStream;
-use super::{
-    CONNECTION_WINDOW_BYTES, SEND_BUFFER_BYTES, STREAM_WINDOW_BYTES, STREAMS_MAX, content,
-};
+use super::{FRAMES_OF_STREAM_BYTES, SEND_BUFFER_BYTES, STREAM_WINDOW_BYTES, STREAMS_MAX, content};
 use crate::http::h2::{write_request, write_websocket_request};
 use crate::http::refusal::Refusal;
 use crate::net::stream::Stream;
@@ -35,6 +33,9 @@ use crate::runtime::io::{Deadline, yield_now};
 
 /// How long a client may take to go, once it has been told to and nothing of its is under way.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+/// What a client may send before any of it has been passed on.
+const WINDOW_BYTES: u32 = 1024 * 1024;
 
 /// What a field takes in a header list besides its name and value (RFC 9113, 6.5.2).
 const FIELD_OVERHEAD_BYTES: usize = 32;
@@ -71,7 +72,8 @@ fn builder(limits: &ListenerLimits) -> h2::server::Builder {
         .max_header_list_size(u32::try_from(head).unwrap_or(u32::MAX))
         .max_send_buffer_size(SEND_BUFFER_BYTES)
         .initial_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+        .initial_connection_window_size(WINDOW_BYTES)
+        .data_frame_budget(FRAMES_OF_STREAM_BYTES);
     builder
 }
 

@@ -15,7 +15,7 @@ use http::uri::Scheme;
 
 use super::content::broken;
 use super::io::Io;
-use super::{CONNECTION_WINDOW_BYTES, SEND_BUFFER_BYTES, STREAM_WINDOW_BYTES};
+use super::{FRAMES_OF_STREAM_BYTES, SEND_BUFFER_BYTES, STREAM_WINDOW_BYTES};
 use crate::net::stream::Stream;
 use crate::net::tls::Protocol;
 use crate::proxy::input::Input;
@@ -26,6 +26,13 @@ use crate::runtime::io::Deadline;
 /// Requests under way on one connection, if the server allows as many: more would all wait behind
 /// one lost packet.
 const STREAMS_MAX: usize = 100;
+
+/// All streams may be full: clients that take nothing must not hold up those of others, with whom
+/// they share the connection.
+const WINDOW_BYTES: u32 = STREAM_WINDOW_BYTES * STREAMS_MAX as u32;
+
+/// As many streams may be full of small frames: an endpoint is trusted more than a client.
+const STREAMS_OF_SMALL_FRAMES: usize = 16;
 
 /// Connections to one endpoint of one worker.
 const CONNECTIONS_MAX: usize = 64;
@@ -234,7 +241,8 @@ fn builder() -> h2::client::Builder {
         .max_header_list_size(HEAD_BYTES_MAX)
         .max_send_buffer_size(SEND_BUFFER_BYTES)
         .initial_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+        .initial_connection_window_size(WINDOW_BYTES)
+        .data_frame_budget(STREAMS_OF_SMALL_FRAMES * FRAMES_OF_STREAM_BYTES);
     builder
 }
 

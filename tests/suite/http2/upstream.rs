@@ -1,10 +1,12 @@
 //! Endpoints that speak HTTP/2.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::support::http2::origin::{Http2Origin, http2_origin, http2_origin_with};
+use crate::support::eventually;
+use crate::support::http2::origin::{Http2Origin, Served, http2_origin, http2_origin_with};
 
 fn to(origin: &Http2Origin, cluster: &str) -> GatewayBuilder {
     gateway_for_http2().workers(1).route_http2("/", origin.address, cluster)
@@ -335,4 +337,64 @@ fn a_slow_client_slows_the_endpoint_down() {
     assert_eq!(client.fate(other), Fate::Answered(200));
 
     assert_eq!(sent.load(Ordering::Relaxed), 0, "not even a MiB has been taken");
+}
+
+/// All that a stream may hold, in pieces of this size, and then nothing more.
+fn until_full(served: &mut Served, size: usize, sent: &AtomicUsize) {
+    served.respond(200, &[]);
+    for _ in 0..STREAM_WINDOW / size {
+        served.send(vec![b'x'; size]);
+        sent.fetch_add(size, Ordering::Relaxed);
+    }
+    served.wait_for_reset();
+}
+
+const STREAM_WINDOW: usize = 64 * 1024;
+
+#[test]
+fn readers_that_stall_hold_up_nobody_else_on_their_connection() {
+    // Large pieces fill windows. Small ones, such as events, have to be kept each for itself.
+    for (count, size) in [(20, 16 * 1024), (4, 16)] {
+        let sent = Arc::<AtomicUsize>::default();
+        let counter = Arc::clone(&sent);
+        let origin = http2_origin(move |served| match served.path() {
+            "/stalled" => until_full(served, size, &counter),
+            _ => served.reply("fine"),
+        });
+        let gateway = to(&origin, "").start();
+
+        let mut stalled = FrameClient::connect(gateway.address());
+        // SETTINGS_INITIAL_WINDOW_SIZE = 0
+        stalled.send(&Frame::new(SETTINGS, 0, 0, [0, 4, 0, 0, 0, 0]));
+        for _ in 0..count {
+            stalled.headers(END_STREAM, get("/stalled"));
+        }
+        eventually("full streams", || {
+            (sent.load(Ordering::Relaxed) == count * STREAM_WINDOW).then_some(())
+        });
+
+        assert_eq!(client(&gateway).get("/").text(), "fine", "in pieces of {size}");
+        assert_eq!(origin.connections(), 1);
+        assert_eq!(gateway.count("ringgate_endpoint_in_flight"), count as u64);
+    }
+}
+
+#[test]
+fn a_request_of_small_messages_that_stalls_holds_up_none_beside_it() {
+    let origin = http2_origin(|served| match served.path() {
+        // Takes its window, and no more.
+        "/stalled" => _ = served.wait_for_reset(),
+        _ => served.reply("fine"),
+    });
+    let gateway = to(&origin, "").start();
+    let mut client = client(&gateway);
+
+    let mut stalled = client.request("POST", "/stalled", &[]).open();
+    // The windows of both connections, but for what rounding takes.
+    for _ in 0..2 * STREAM_WINDOW / 16 - 100 {
+        stalled.send([b'x'; 16]);
+    }
+
+    assert_eq!(client.get("/").text(), "fine");
+    stalled.reset(h2::Reason::CANCEL);
 }
