@@ -1,7 +1,9 @@
 //! How long connections live, on either side.
 
+use crate::support::gate::Gate;
 use crate::support::gateway::gateway;
 use crate::support::origin::origin;
+use crate::support::raise_open_files;
 use crate::wire;
 
 #[test]
@@ -177,4 +179,31 @@ fn fixed_answers_keep_the_connection() {
     let reply = client.post("/", "", "a body that nobody wants");
     assert_eq!(reply.text(), "here\n");
     assert_eq!(client.get("/").text(), "here\n");
+}
+
+#[test]
+fn the_connections_that_a_crowd_has_needed_serve_the_next() {
+    raise_open_files();
+    let gate = Gate::default();
+    let wait = gate.clone();
+    let origin = origin()
+        .on(move |_, connection| {
+            wait.pass();
+            connection.reply("hello");
+        })
+        .start();
+    let gateway = gateway().workers(1).route("/", &origin).start();
+    let crowd = 600;
+    let mut clients: Vec<_> = (0..crowd).map(|_| gateway.client()).collect();
+
+    for round in 1..=2 {
+        for client in &mut clients {
+            client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        }
+        origin.wait_for_requests(round * crowd);
+        (0..crowd).for_each(|_| gate.open());
+        clients.iter_mut().for_each(|client| assert_eq!(client.read().text(), "hello"));
+    }
+
+    assert_eq!(origin.connections(), crowd);
 }
