@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -13,6 +14,7 @@ use h2::ext::Protocol;
 use h2::server::{Connection, SendResponse};
 use h2::{Reason, RecvStream};
 use http::Request;
+use http::header::CONTENT_LENGTH;
 
 use super::io::Io;
 use super::meter::Meter;
@@ -226,6 +228,26 @@ impl Server {
     }
 }
 
+/// Whether a request says that its content is empty.
+fn states_nothing(request: &Request<()>) -> bool {
+    request.headers().get(CONTENT_LENGTH).is_some_and(|length| length == "0")
+}
+
+/// Waits until a stream that states no content has ended: a frame that contradicts this would
+/// come too late once the request has gone on as a whole one.
+async fn await_end(downstream: &Downstream) -> Result<(), Refusal> {
+    let view = downstream.worker.view();
+    let timeouts = view.listener(downstream.listener()).map(|(_, listener)| &listener.timeouts);
+    let deadline = &downstream.link.deadline;
+    deadline.set(timeouts.and_then(|timeouts| timeouts.request_body));
+    // Where there is content after all, the crate finds the stream broken.
+    match deadline.limit(|cx| downstream.link.carrier.poll_recv(cx)).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(Refusal::BodyTimeout),
+        Err(_) => Err(Refusal::BodyIncomplete),
+    }
+}
+
 /// What a WebSocket's answer is checked by; it only has to differ from others.
 fn random_key() -> [u8; 16] {
     let half = || RandomState::new().build_hasher().finish();
@@ -249,9 +271,14 @@ async fn carry_out((request, answer): Accepted, client: Rc<Client>, open: Open) 
             write_websocket_request(&request, protocol.as_ref(), random_key(), &mut text)
         }
     };
+    let states_nothing = !stream.is_ended() && states_nothing(&request);
     drop(request);
     let head = worker.core.foreign_chunk(text.into());
     let mut downstream = Downstream::of_stream(stream, head, client);
+    let understood = match understood {
+        Ok(()) if states_nothing => Box::pin(await_end(&downstream)).await,
+        understood => understood,
+    };
     let mut scratch = worker.take_scratch();
     let exchange = Exchange::begin(&mut downstream, &mut scratch);
     let after = match understood {
