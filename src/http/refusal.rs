@@ -124,6 +124,7 @@ refusals! {
 
     // What a route does not take.
     AddressDenied "address_denied" "The route is not open to the client's address.";
+    WebSocketUnserved "websocket_unserved" "All endpoints of the route speak HTTP/2, on which WebSockets are not passed on.";
     RedirectHostMissing "redirect_without_host" "The request names no host to be redirected to.";
 
     // Responses.
@@ -149,7 +150,7 @@ impl Refusal {
             Self::StartLineTooLong => 414,
             Self::ExpectationUnsupported => 417,
             Self::HeadTooLarge | Self::FieldsTooMany | Self::TrailersTooLarge => 431,
-            Self::CodingUnsupported | Self::MethodUnsupported => 501,
+            Self::CodingUnsupported | Self::MethodUnsupported | Self::WebSocketUnserved => 501,
             Self::StatusLineInvalid
             | Self::SwitchUnasked
             | Self::WebSocketAcceptWrong

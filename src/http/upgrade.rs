@@ -33,6 +33,11 @@ pub fn asked<'a>(head: &RequestHead, bytes: &'a [u8]) -> Option<&'a [u8]> {
     (!names(protocols, WEBSOCKET) || is_handshake()).then_some(protocols)
 }
 
+/// Whether a WebSocket is among what a request asks for.
+pub fn asks_for_websocket(head: &RequestHead, bytes: &[u8]) -> bool {
+    asked(head, bytes).is_some_and(|protocols| names(protocols, WEBSOCKET))
+}
+
 /// What a 101 switches to, if it answers what was [`asked`]. Each head comes with its bytes.
 pub fn answered(
     (request, asked_in): (&RequestHead, &[u8]),

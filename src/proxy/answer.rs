@@ -302,6 +302,7 @@ impl AboutFraming for Refusal {
                 | Self::PathDotParameter
                 | Self::PathInvalid
                 | Self::AddressDenied
+                | Self::WebSocketUnserved
                 | Self::RedirectHostMissing
         )
     }

@@ -29,6 +29,8 @@ const FAILED_LATENCY_NS: u64 = 1_000_000_000;
 pub(super) enum Outgoing<'a> {
     /// The request as it came, by the rules of its route. Its body streams.
     Request(&'a Route),
+    /// The same, asking for a WebSocket.
+    WebSocket(&'a Route),
     /// An AI call, whose body is held.
     Call(&'a Call),
 }
@@ -38,6 +40,7 @@ impl Outgoing<'_> {
     pub(super) fn fits(self, endpoint: &EndpointView) -> bool {
         match self {
             Self::Request(_) => true,
+            Self::WebSocket(_) => !endpoint.http2,
             Self::Call(call) => call.fits(endpoint),
         }
     }
@@ -98,7 +101,7 @@ impl Exchange<'_> {
         };
         let connected = if self.record.reused { core.now() } else { core.precise_now() };
         match outgoing {
-            Outgoing::Request(route) => {
+            Outgoing::Request(route) | Outgoing::WebSocket(route) => {
                 self.write_cluster_request(route);
                 self.send_request(&upstream, timeouts).await?;
             }

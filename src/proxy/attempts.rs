@@ -8,7 +8,8 @@ use super::exchange::Exchange;
 use super::reserve::{InCluster, Wish};
 use super::settings::{HashOn, Route};
 use super::view::ClusterView;
-use crate::http::cookie;
+use crate::http::refusal::Refusal;
+use crate::http::{cookie, upgrade};
 use crate::policy::balance::hash;
 use crate::policy::retry::{Failure, Sent};
 use crate::telemetry::record::Outcome;
@@ -34,7 +35,14 @@ impl Exchange<'_> {
         route: &Route,
     ) -> Result<Outcome, ExchangeError> {
         self.check_length()?;
-        self.attempts(cluster, Outgoing::Request(route)).await
+        let outgoing = match upgrade::asks_for_websocket(&self.scratch.request, &self.scratch.head)
+        {
+            false => Outgoing::Request(route),
+            // They would take it for an ordinary request, and nobody would be told why.
+            true if cluster.speaks_http2_only() => return Err(Refusal::WebSocketUnserved.into()),
+            true => Outgoing::WebSocket(route),
+        };
+        self.attempts(cluster, outgoing).await
     }
 
     pub(super) async fn attempts(

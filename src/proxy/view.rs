@@ -265,6 +265,11 @@ impl ClusterView {
         }
     }
 
+    /// Whether there are endpoints, and none of them takes WebSockets.
+    pub(super) fn speaks_http2_only(&self) -> bool {
+        !self.endpoints.is_empty() && self.endpoints.iter().all(|endpoint| endpoint.http2)
+    }
+
     /// 64 random bits, from the keys that the standard library seeds its tables with.
     pub(super) fn draw(&self) -> u64 {
         let mut hasher = self.keys.build_hasher();

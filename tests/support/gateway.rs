@@ -96,10 +96,14 @@ impl GatewayBuilder {
 
     /// Sends a path prefix to an endpoint that speaks HTTP/2, with more lines for its cluster.
     pub fn route_http2(self, path: &str, endpoint: SocketAddr, cluster: &str) -> Self {
-        let mut builder = self.route_with(path, &[endpoint], "", cluster);
-        // The endpoint is what its cluster ends with.
-        builder.clusters.push_str("http2 = true\n");
-        builder
+        self.route_with(path, &[endpoint], "", cluster).http2_endpoint()
+    }
+
+    /// Says of the endpoint that was given last that it speaks HTTP/2.
+    pub fn http2_endpoint(mut self) -> Self {
+        // It is what its cluster ends with.
+        self.clusters.push_str("http2 = true\n");
+        self
     }
 
     /// Everything but `[server]`, `[admin]` and `[access_log]`, in place of the listener and the

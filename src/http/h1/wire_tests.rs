@@ -169,6 +169,7 @@ fn every_finding_about_requests_has_a_case() {
         Refusal::Http2Resets,
         Refusal::Http2Control,
         Refusal::AddressDenied,
+        Refusal::WebSocketUnserved,
         Refusal::RedirectHostMissing,
         Refusal::StatusLineInvalid,
         Refusal::InterimTooMany,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::support::eventually;
 use crate::support::http2::origin::{Http2Origin, Served, http2_origin, http2_origin_with};
+use crate::support::websocket;
 
 fn to(origin: &Http2Origin, cluster: &str) -> GatewayBuilder {
     gateway_for_http2().workers(1).route_http2("/", origin.address, cluster)
@@ -397,4 +398,36 @@ fn a_request_of_small_messages_that_stalls_holds_up_none_beside_it() {
 
     assert_eq!(client.get("/").text(), "fine");
     stalled.reset(h2::Reason::CANCEL);
+}
+
+const WEBSOCKET: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+#[test]
+fn a_websocket_is_refused_where_all_endpoints_speak_http_2() {
+    let origin = http2_origin(|served| served.reply("taken for an ordinary request"));
+    let gateway = to(&origin, "").start();
+
+    assert_eq!(gateway.talk(WEBSOCKET).status, 501);
+    assert_eq!(client(&gateway).websocket("/", &[]).read().status, 501);
+
+    assert_eq!(gateway.count(&counter("websocket_unserved")), 2);
+    assert_eq!(origin.requests().len(), 0);
+}
+
+#[test]
+fn a_websocket_goes_to_the_endpoint_that_can_serve_it() {
+    let http2 = http2_origin(|served| served.reply("taken for an ordinary request"));
+    let other = origin()
+        .on(|request, connection| connection.send(websocket::agreement(&request.head)))
+        .start();
+    let endpoints = [other.address, http2.address];
+    let gateway = gateway().route_with("/", &endpoints, "", "").http2_endpoint().start();
+
+    for _ in 0..4 {
+        let mut client = gateway.client();
+        client.send(WEBSOCKET);
+        assert_eq!(client.read_head().expect("a head").word(1), "101");
+    }
+    assert_eq!(http2.requests().len(), 0);
 }
