@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::running::{Running, TICK};
 use super::signals::{Asked, Signals};
+use super::systemd;
 use crate::proxy::worker::Message;
 
 /// How often a drain looks whether it is over.
@@ -11,6 +12,9 @@ const DRAIN_TICK: Duration = Duration::from_millis(10);
 
 /// How long workers and log may take to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a client may take to get in that has begun to connect: a round trip.
+const HANDSHAKE_TIME: Duration = Duration::from_millis(100);
 
 /// What comes after this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +38,12 @@ impl Running {
             }
         }
         self.shared.start_draining();
+        if end == End::Last && !systemd::may_hold_sockets() {
+            // Whoever got in behind the last accept would be reset with the socket.
+            self.fleet.tell_all(|| Message::Wane);
+            self.sockets.turn_away();
+            tokio::time::sleep(HANDSHAKE_TIME).await;
+        }
         self.fleet.tell_all(|| Message::Drain);
         let until = Instant::now() + timeout;
         // Their queues are empty when the last worker has looked.

@@ -188,6 +188,17 @@ impl Sockets {
         self.listeners.extract_if(.., gone).collect()
     }
 
+    /// Lets nobody begin to connect any more. Only for sockets that end with this process.
+    pub fn turn_away(&self) {
+        for Listening { state, sockets, .. } in &self.listeners {
+            for socket in sockets {
+                if let Err(error) = listener::turn_away(socket) {
+                    tracing::warn!(listener = state.name, %error, "cannot turn clients away");
+                }
+            }
+        }
+    }
+
     /// Stops listening: workers have taken what was queued.
     pub fn close(&mut self) {
         self.listeners.clear();

@@ -20,6 +20,12 @@ const FIRST_SOCKET: RawFd = 3;
 /// More than a service has; also what `systemd` keeps at most by default of `NR_OPEN`.
 const SOCKETS_MAX: RawFd = 64 * 1024;
 
+/// Whether a service manager may have our listening sockets, too, and go on listening.
+pub(super) fn may_hold_sockets() -> bool {
+    // Kept by those who follow in a hand-over, as are the sockets.
+    ["LISTEN_FDS", "NOTIFY_SOCKET"].iter().any(|name| env::var_os(name).is_some())
+}
+
 /// The sockets that were passed to this process, with their names.
 ///
 /// # Errors

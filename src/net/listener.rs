@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
+use socket2::{Domain, Protocol, SockAddr, SockFilter, SockRef, Type};
 
 use super::descriptors::{self, Room};
 use super::socket::accept_now;
@@ -57,6 +57,25 @@ pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<OwnedFd>> {
         sockets.push(socket);
     }
     Ok(sockets)
+}
+
+/// Lets nobody begin to connect any more, while those who have begun get in. Who tries later hears
+/// nothing, asks again after a second, and finds the socket closed.
+///
+/// Holds for everybody who has this socket, and for as long as it lives.
+pub fn turn_away(socket: &OwnedFd) -> io::Result<()> {
+    /// Where the flags stand in a TCP header, and the one of the first segment (RFC 9293, 3.1).
+    const FLAGS_AT: u32 = 13;
+    const SYN: u32 = 0x02;
+    const LOAD_BYTE: u16 = (libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16;
+    const IF_ANY_BIT: u16 = (libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K) as u16;
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    SockRef::from(socket).attach_filter(&[
+        SockFilter::new(LOAD_BYTE, 0, 0, FLAGS_AT),
+        SockFilter::new(IF_ANY_BIT, 0, 1, SYN),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+    ])
 }
 
 /// Whether someone else listens on this address already. SO_REUSEPORT would let us share the

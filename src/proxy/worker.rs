@@ -46,7 +46,9 @@ pub enum Message {
     Unlisten(Arc<ListenerState>),
     /// A new snapshot is in force.
     Reload,
-    /// Finish what is under way, take nothing new.
+    /// Finish what is under way, and what those bring who still connect.
+    Wane,
+    /// The same, and take nobody new but those who have connected.
     Drain,
     /// End now.
     Stop,
@@ -178,6 +180,7 @@ async fn read_mail(worker: Rc<Worker>) {
             Message::Listen(state, fd) => worker.listen(state, fd),
             Message::Unlisten(state) => worker.unlisten(&state),
             Message::Reload => drop(worker.view()),
+            Message::Wane => worker.wane(),
             Message::Drain => worker.drain(),
             Message::Stop => {
                 worker.draining.set(true);
@@ -343,18 +346,23 @@ impl Worker {
         self.core.wake_all();
     }
 
-    /// Idle connections close, busy ones after their exchange. Who waits in a queue is served; who
-    /// comes later is left to the new process, if there is one. Main closes the sockets last.
-    fn drain(self: &Rc<Self>) {
+    /// Idle connections close, busy ones after their exchange.
+    fn wane(&self) {
         self.draining.set(true);
+        for pool in self.pools.borrow().iter() {
+            pool.clear();
+        }
+        self.core.wake_all();
+    }
+
+    /// Who waits in a queue is served; who comes later is left to the new process, if there is one.
+    /// Main closes the sockets last.
+    fn drain(self: &Rc<Self>) {
         let listeners = std::mem::take(&mut *self.listeners.borrow_mut());
         for (state, listener) in listeners {
             listener.accept_queued(|fd, peer| self.accept(fd, peer, &state));
         }
         self.shared.set_accepting(self.index, false);
-        for pool in self.pools.borrow().iter() {
-            pool.clear();
-        }
-        self.core.wake_all();
+        self.wane();
     }
 }

@@ -1,10 +1,14 @@
 //! How the program ends.
 
+use std::net::TcpStream;
+use std::thread;
 use std::time::Instant;
 
+use crate::support::client::Client;
 use crate::support::gate::Gate;
 use crate::support::gateway::{Gateway, gateway};
 use crate::support::origin::{Origin, origin};
+use crate::support::wire::Wire;
 
 /// An origin that sends a beginning, waits for the gate, and then sends the rest.
 fn slow(gate: &Gate) -> Origin {
@@ -163,4 +167,29 @@ fn an_idle_gateway_ends_at_once() {
 
     let status = gateway.terminate();
     assert!(status.success(), "{status}");
+}
+
+#[test]
+fn who_connects_while_it_ends_is_answered_or_refused() {
+    let origin = origin().reply("hello").start();
+    let mut gateway = gateway().route("/", &origin).start();
+    let address = gateway.address();
+    let ask = move || {
+        let mut answered = 0;
+        while let Ok(stream) = TcpStream::connect(address) {
+            let mut client = Client::over(Wire::new(stream));
+            client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+            let reply = client.try_read().expect("who was let in is answered");
+            assert_eq!(reply.text(), "hello");
+            answered += 1;
+        }
+        answered
+    };
+
+    let clients: Vec<_> = (0..8).map(|_| thread::spawn(ask)).collect();
+    gateway.wait_for_log(500);
+    assert!(gateway.terminate().success());
+
+    let answered: usize = clients.into_iter().map(|client| client.join().expect("no reset")).sum();
+    assert_eq!(gateway.log_lines().len(), answered);
 }
