@@ -70,7 +70,7 @@ def candidate_names(text: str) -> list[str]:
 
 
 def installable(candidates: list[str]) -> list[str]:
-    return [name for name in candidates if name != "ringgate"] + ["wrk", "strace"]
+    return [name for name in candidates if name != "ringgate"] + ["wrk", "h2load", "strace"]
 
 
 def wants_ringgate_built(options: argparse.Namespace) -> bool:

@@ -11,7 +11,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-PACKAGES = {"nginx": "nginx", "haproxy": "haproxy", "wrk": "wrk", "strace": "strace"}
+PACKAGES = {
+    "nginx": "nginx", "haproxy": "haproxy", "wrk": "wrk", "h2load": "nghttp2-client",
+    "strace": "strace",
+}
 """Debian package by program."""
 
 OPTIONAL = {"strace"}
@@ -91,9 +94,10 @@ def versions(programs: dict[str, str], candidates: list[str]) -> dict[str, str]:
         "haproxy": ["haproxy", "-v"],
         "ringgate": [programs["ringgate"], "--version"],
         "wrk": ["wrk", "-v"],
+        "h2load": ["h2load", "--version"],
         "rustc": ["rustc", "--version"],
     }
-    wanted = [*candidates, "wrk", "rustc"]
+    wanted = [*candidates, "wrk", "h2load", "rustc"]
     return {name: said(commands[name]).split("\n")[0] for name in wanted}
 
 

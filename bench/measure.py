@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from candidate import LOAD_CPU, AccessLog, Candidate, started
 from cpu import CpuTime, cpu_time, resident_kib
-from load import RequestLoad, client, send_requests
+from load import RequestLoad, client, send_http2_requests, send_requests
 from peers import PEERS, UPSTREAM_PORT
 from process import BenchError, Program, running, wait_until
 from scenarios import Kind, Scenario
@@ -135,8 +135,13 @@ def run_requests(plan: Plan, scenario: Scenario, result: Result) -> None:
 
 def load(scenario: Scenario, candidate: Candidate, seconds: int) -> RequestLoad:
     """The scenario's load on one candidate."""
+    port = candidate.peer.port_of(scenario)
+    if scenario.http2:
+        return send_http2_requests(
+            port, scenario.path, seconds, scenario.connections, scenario.streams, LOAD_CPU
+        )
     return send_requests(
-        candidate.peer.port, scenario.path, seconds, scenario.connections, LOAD_CPU,
+        port, scenario.path, seconds, scenario.connections, LOAD_CPU,
         scenario.close, scenario.body, scenario.duties.tls,
     )
 
@@ -261,8 +266,8 @@ def run_idle(plan: Plan, scenario: Scenario, result: Result) -> None:
 def idle_round(plan: Plan, scenario: Scenario, candidate: Candidate, number: int) -> dict:
     """One candidate with all connections open."""
     before = resident_kib(candidate.program.pids())
-    options = {"port": candidate.peer.port, "count": scenario.connections}
-    with client(plan.tool, "idle", options, LOAD_CPU, plan.seconds) as idle:
+    options = {"port": candidate.peer.port_of(scenario), "count": scenario.connections}
+    with client(plan.tool, idle_client(scenario), options, LOAD_CPU, plan.seconds) as idle:
         idle.expect("holding")
         time.sleep(SETTLE_SECONDS)
         after = resident_kib(candidate.program.pids())
@@ -280,6 +285,13 @@ def idle_round(plan: Plan, scenario: Scenario, candidate: Candidate, number: int
     }
 
 
+def idle_client(scenario: Scenario) -> str:
+    """The command of `ringgate-bench` that holds connections of this kind."""
+    if scenario.http2:
+        return "idle-h2"
+    return "idle-tls" if scenario.duties.tls else "idle"
+
+
 def record(scenario: Scenario, result: Result, row: dict) -> None:
     """Keeps a row, and says what matters of it while the bench runs."""
     result.rounds.append(row)
@@ -287,7 +299,7 @@ def record(scenario: Scenario, result: Result, row: dict) -> None:
         f"{name} {row[name]}"
         for name in ("cpu_us_per_request", "requests_per_second", "p50_us", "p99_us",
                      "cpu_us_per_event", "kib_per_connection", "utilisation")
-        if name in row
+        if row.get(name) is not None
     ]
     print(f"  round {row['round']} {row['candidate']:<9}{', '.join(shown)}", flush=True)
     if row["errors"]:

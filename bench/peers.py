@@ -36,6 +36,8 @@ class Peer:
 
     name: str
     port: int
+    http2_port: int
+    """For clients of HTTP/2; the other port may know only HTTP/1."""
     metrics_port: int
     metrics_path: str
     configuration: Callable[[Scenario, Path], str]
@@ -44,6 +46,10 @@ class Peer:
     """Command line, given the program and the configuration file."""
     program: str
     logs_to_stdout: bool = False
+
+    def port_of(self, scenario: Scenario) -> int:
+        """Where the scenario's clients connect."""
+        return self.http2_port if scenario.http2 else self.port
 
 
 def nginx_configuration(scenario: Scenario, log: Path) -> str:
@@ -66,6 +72,11 @@ def nginx_configuration(scenario: Scenario, log: Path) -> str:
         ssl_certificate_key {certificate};
         ssl_protocols TLSv1.2 TLSv1.3;
         ssl_session_cache shared:sessions:10m;""" if duties.tls else ""
+    # Without TLS, a port of nginx 1.22 speaks one version only.
+    http2 = (
+        f"        listen 127.0.0.1:{NGINX_HTTP2_PORT} http2 reuseport backlog=4096;"
+        if scenario.http2 else ""
+    )
     metrics = f"""\
     server {{
         listen 127.0.0.1:{NGINX_METRICS_PORT};
@@ -95,6 +106,7 @@ http {{
     }}
     server {{
         listen 127.0.0.1:{NGINX_PORT} {"ssl" if duties.tls else ""} reuseport backlog=4096;
+{http2}
 {tls}
         proxy_http_version 1.1;
 {buffers}
@@ -167,6 +179,7 @@ def ringgate_configuration(scenario: Scenario, log: Path) -> str:
     access_log = f'[access_log]\nfile = "{log}"' if duties.access_log else ""
     certificate = log.parent / CERTIFICATE
     tls = f'tls = [{{ cert = "{certificate}", key = "{certificate}" }}]' if duties.tls else ""
+    http2 = "http2 = true" if scenario.http2 else ""
     edits = f"""\
 request_headers = {{ set = {{ {REQUEST_FIELD[0]} = "{REQUEST_FIELD[1]}" }} }}
 response_headers = {{ set = {{ {RESPONSE_FIELD[0]} = "{RESPONSE_FIELD[1]}" }}, \
@@ -182,6 +195,7 @@ bind = "127.0.0.1:{RINGGATE_METRICS_PORT}"
 name = "public"
 bind = "127.0.0.1:{RINGGATE_PORT}"
 {tls}
+{http2}
 {RINGGATE_AI if duties.ai else ""}
 [[route]]
 path = "/"
@@ -204,7 +218,7 @@ url = "http://127.0.0.1:{UPSTREAM_PORT}/v1"
 """
 
 RINGGATE_PORT, RINGGATE_METRICS_PORT = 18080, 19901
-NGINX_PORT, NGINX_METRICS_PORT = 18081, 19911
+NGINX_PORT, NGINX_HTTP2_PORT, NGINX_METRICS_PORT = 18081, 18083, 19911
 HAPROXY_PORT, HAPROXY_METRICS_PORT = 18082, 19912
 
 PEERS = {
@@ -213,6 +227,7 @@ PEERS = {
         Peer(
             name="nginx",
             port=NGINX_PORT,
+            http2_port=NGINX_HTTP2_PORT,
             metrics_port=NGINX_METRICS_PORT,
             metrics_path="/stub_status",
             configuration=nginx_configuration,
@@ -223,6 +238,7 @@ PEERS = {
         Peer(
             name="haproxy",
             port=HAPROXY_PORT,
+            http2_port=HAPROXY_PORT,
             metrics_port=HAPROXY_METRICS_PORT,
             metrics_path="/metrics",
             configuration=haproxy_configuration,
@@ -233,6 +249,7 @@ PEERS = {
         Peer(
             name="ringgate",
             port=RINGGATE_PORT,
+            http2_port=RINGGATE_PORT,
             metrics_port=RINGGATE_METRICS_PORT,
             metrics_path="/metrics",
             configuration=ringgate_configuration,

@@ -50,6 +50,10 @@ class Scenario:
     path: str = "/bytes/128"
     connections: int = 64
     close: bool = False
+    http2: bool = False
+    """Clients speak HTTP/2, without TLS (prior knowledge)."""
+    streams: int = 1
+    """Requests that each connection has under way at a time; more than one only with `http2`."""
     default_buffers: bool = False
     """The peers relay through the buffers they have when nobody says anything."""
     body: Path | None = None
@@ -72,6 +76,13 @@ SCENARIOS = [
         duties=PRIVATE,
         connections=32,
         close=True,
+    ),
+    Scenario(
+        "h2",
+        "128 B reply over HTTP/2, 10 connections with 100 requests at a time each",
+        connections=10,
+        http2=True,
+        streams=100,
     ),
     Scenario(
         "governed-128",
@@ -97,6 +108,20 @@ SCENARIOS = [
         "8,000 idle keep-alive connections after one request each",
         kind=Kind.IDLE,
         connections=8000,
+    ),
+    Scenario(
+        "idle-tls",
+        "the same over TLS 1.3",
+        kind=Kind.IDLE,
+        duties=PRIVATE,
+        connections=8000,
+    ),
+    Scenario(
+        "idle-h2",
+        "the same over HTTP/2",
+        kind=Kind.IDLE,
+        connections=8000,
+        http2=True,
     ),
 ]
 

@@ -87,12 +87,15 @@ BUDGETS = [
     Budget("close", "cpu_vs_nginx", 0.90, "of nginx"),
     Budget("tls", "cpu_vs_nginx", 0.75, "of nginx"),
     Budget("tls-handshakes", "cpu_vs_nginx", 0.50, "of nginx"),
+    Budget("h2", "cpu_vs_haproxy", 0.75, "of haproxy"),
     Budget("governed-128", "cpu_vs_nginx", 0.80, "of nginx"),
     Budget("governed-128", "cpu_vs_haproxy", 0.70, "of haproxy"),
     Budget("chat", "cpu_vs_nginx", 1.35, "of nginx"),
     Budget("streams", "p50_us", 100.0, "µs median delay"),
     Budget("streams", "p99_vs_nginx", 1.0, "of nginx in p99 delay"),
     Budget("idle", "kib_per_connection", 3.5, "KiB per idle connection"),
+    Budget("idle-tls", "kib_per_connection", 12.0, "KiB per idle connection of TLS"),
+    Budget("idle-h2", "kib_per_connection", 45.0, "KiB per idle connection of HTTP/2"),
 ]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from candidate import AccessLog
 from cpu import cpu_time, resident_kib
-from load import parse_wrk
+from load import parse_h2load, parse_wrk
 from process import descendants
 from syscalls import parse_perf, parse_strace
 
@@ -21,6 +21,13 @@ Running 3s test @ http://127.0.0.1:18081/bytes/128
 Requests/sec:  41432.00
 {"requests": 124296, "duration_us": 3000123, "p50_us": 974, "p99_us": 11855, "errors": \
 {"connect": 0, "read": 2, "write": 0, "status": 7, "timeout": 0}}
+"""
+
+H2LOAD = """\
+finished in 3.00s, 139012.33 req/s, 5.20MB/s
+requests: 417037 total, 418037 started, 417037 done, 417030 succeeded, 5 failed, 2 errored, 0 timeout
+status codes: 417030 2xx, 0 3xx, 0 4xx, 7 5xx
+traffic: 15.61MB (16364382) total, 3.58MB (3754233) headers (space savings 94.12%)
 """
 
 PERF = """\
@@ -45,6 +52,11 @@ class Tools(unittest.TestCase):
         self.assertEqual((seen.requests, seen.p99_us), (124296, 11855))
         self.assertAlmostEqual(seen.seconds, 3.000123)
         self.assertEqual(seen.errors, {"read": 2, "status": 7})
+
+    def test_h2load_is_read_with_its_errors_by_kind(self) -> None:
+        seen = parse_h2load(H2LOAD)
+        self.assertEqual((seen.requests, seen.seconds, seen.p50_us), (417037, 3.0, None))
+        self.assertEqual(seen.errors, {"failed": 5, "errored": 2, "status": 7})
 
     def test_perf_gives_its_count_or_says_that_it_has_none(self) -> None:
         self.assertEqual(parse_perf(PERF), 209471)
