@@ -3,6 +3,8 @@
 #   make demo          a gateway with mock models behind it, on 127.0.0.1:8080
 #   make test          everything that must pass, with what it needs installed
 #   make slow          slowhttptest against a gateway with short deadlines
+#   make floods        frames of HTTP/2 that cost more than they are worth, by the 100,000
+#   make browser       a page in Chromium: HTTP/2, event streams and WebSockets in TLS
 #   make bench         the comparison with nginx and HAProxy
 #   make lint          format, clippy, licences and advisories
 
@@ -10,7 +12,7 @@ CARGO   ?= cargo
 PROFILE ?= quick
 VENV    ?= target/sdk-venv
 
-.PHONY: demo conformance test lint bench unit suite sdk deps tools docs-check slow bench-instructions clean
+.PHONY: demo conformance test lint bench unit suite sdk deps tools docs-check slow floods browser bench-instructions clean
 
 demo:
 	$(CARGO) run --release --bin ringgate -- demo
@@ -51,6 +53,15 @@ $(VENV)/installed: tests/sdk/requirements.txt
 slow:
 	$(CARGO) build --profile $(PROFILE) --bin ringgate
 	python3 tests/slow.py target/$(PROFILE)/ringgate
+
+floods:
+	$(CARGO) build --profile $(PROFILE) --bin ringgate
+	python3 tests/floods.py target/$(PROFILE)/ringgate
+
+# Wants chromium and openssl, which Debian has.
+browser: $(VENV)/installed
+	$(CARGO) build --profile $(PROFILE) --bin ringgate
+	$(VENV)/bin/python tests/browser.py target/$(PROFILE)/ringgate
 
 # What others have written to find faults in servers; each script names the tool that it needs.
 conformance:
