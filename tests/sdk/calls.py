@@ -1,7 +1,8 @@
-"""gRPC by the library `grpcio`: calls.py serve | calls.py check ADDRESS...
+"""gRPC by the library `grpcio`: calls.py serve | calls.py check ADDRESS[@CA]...
 
 `serve` prints the port of a server. `check` makes the same calls at each address and prints what
-came of them, a line of JSON for each; a gateway in between must not change a word.
+came of them, a line of JSON for each; a gateway in between must not change a word. With the file of
+an authority, it speaks TLS with a server called `a.example`.
 `tests/suite/grpc.rs` runs both.
 """
 
@@ -29,11 +30,14 @@ def unary(request: bytes, context: grpc.ServicerContext) -> bytes:
     context.set_trailing_metadata([("x-length", str(len(request)))])
     match request:
         case b"refuse":
+            context.set_trailing_metadata([("x-why", "because"), ("x-why-bin", b"\x00\xff")])
             context.abort(grpc.StatusCode.NOT_FOUND, "there is no such thing: \u00e9")
         case b"metadata":
             sent = [(k, v) for k, v in context.invocation_metadata() if k.startswith("x-own")]
             context.send_initial_metadata([("x-answer", "early"), ("x-raw-bin", b"\x00\xff")])
             return repr(sorted(sent)).encode()
+        case b"time left":
+            return str(0 < context.time_remaining() <= TIMEOUT_SECONDS).encode()
         case b"sleep":
             time.sleep(2)
         case b"was it cancelled":
@@ -79,8 +83,9 @@ def serve() -> None:
     server.wait_for_termination()
 
 
-def failure(error: grpc.RpcError) -> list[str]:
-    return [error.code().name, error.details()]
+def failure(error: grpc.RpcError) -> list[object]:
+    own = [(k, repr(v)) for k, v in error.trailing_metadata() or () if k.startswith("x-")]
+    return [error.code().name, error.details(), sorted(own)]
 
 
 class Caller:
@@ -111,6 +116,9 @@ class Caller:
             return self.unary(b"refuse", timeout=TIMEOUT_SECONDS)
         except grpc.RpcError as error:
             return failure(error)
+
+    def deadline(self) -> object:
+        return self.unary(b"time left", timeout=TIMEOUT_SECONDS).decode()
 
     def late(self) -> object:
         try:
@@ -178,6 +186,7 @@ CASES: list[Callable[[Caller], object]] = [
     Caller.large,
     Caller.metadata,
     Caller.refused,
+    Caller.deadline,
     Caller.late,
     Caller.streamed_out,
     Caller.streamed_in,
@@ -188,8 +197,18 @@ CASES: list[Callable[[Caller], object]] = [
 ]
 
 
-def check(address: str) -> None:
-    with grpc.insecure_channel(address) as channel:
+def channel_to(where: str) -> grpc.Channel:
+    address, _, authority = where.partition("@")
+    if not authority:
+        return grpc.insecure_channel(address)
+    with open(authority, "rb") as file:
+        credentials = grpc.ssl_channel_credentials(file.read())
+    options = [("grpc.ssl_target_name_override", "a.example")]
+    return grpc.secure_channel(address, credentials, options)
+
+
+def check(where: str) -> None:
+    with channel_to(where) as channel:
         caller = Caller(channel)
         print(json.dumps({case.__name__: case(caller) for case in CASES}), flush=True)
 

@@ -6,7 +6,8 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
-use crate::support::gateway::gateway;
+use crate::support::gateway::{cluster_of, gateway, listener};
+use crate::support::tls::{Authority, tls_of};
 
 /// Names the Python interpreter that has the library.
 const PYTHON_VARIABLE: &str = "RINGGATE_TEST_SDK";
@@ -51,9 +52,16 @@ fn calls_of_a_library_are_the_same_through_the_gateway() {
         return;
     };
     let server = Server::start(&python);
-    let gateway = gateway().listener("http2 = true").route_http2("/", server.address, "").start();
+    let authority = Authority::new();
+    let tls = tls_of(&[&authority.issue("a", &["a.example"])]);
+    let private = format!("[[listener]]\nname = \"private\"\nbind = \"127.0.0.1:0\"\n{tls}\n");
+    let route = "[[route]]\ncluster = \"calls\"\n";
+    let cluster = cluster_of("calls", &[server.address], "") + "http2 = true\n";
+    let config = listener("http2 = true") + &private + route + &cluster;
+    let gateway = gateway().config(config).start();
 
-    let addresses = [server.address, gateway.address()].map(|address| address.to_string());
+    let private = format!("{}@{}", gateway.address_of("private"), authority.file().display());
+    let addresses = [server.address.to_string(), gateway.address().to_string(), private];
     let done = Command::new(python)
         .args(["-I", SCRIPT, "check"])
         .args(addresses)
@@ -65,7 +73,9 @@ fn calls_of_a_library_are_the_same_through_the_gateway() {
 
     let said = String::from_utf8_lossy(&done.stdout);
     assert!(done.status.success(), "{}\n{}", done.status, String::from_utf8_lossy(&done.stderr));
-    let [direct, through] = said.lines().collect::<Vec<_>>()[..] else { panic!("{said}") };
+    let lines: Vec<_> = said.lines().collect();
+    let [direct, through, through_tls] = lines[..] else { panic!("{said}") };
     assert_eq!(direct, through);
+    assert_eq!(direct, through_tls);
     assert!(through.contains("\"cancelled\": [\"begun\", \"True\"]"), "{through}");
 }
