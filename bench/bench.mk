@@ -4,7 +4,7 @@ CARGO ?= cargo
 
 .PHONY: bench bench-instructions bench-instructions-bless bench-test
 
-# The comparison with nginx and HAProxy: some nine minutes on an idle machine with two CPUs.
+# The comparison with nginx and HAProxy: some eleven minutes on an idle machine with two CPUs.
 # `make bench ARGS="--scenario plain-128 --rounds 3"` runs part of it.
 bench:
 	CARGO="$(CARGO)" python3 bench/compare.py $(ARGS)
