@@ -14,7 +14,7 @@ const WORKERS_MAX: u64 = 1024;
 /// What orchestrators grant between TERM and KILL by default (Kubernetes: 30 s).
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A start takes well under a second, names that do not resolve two more.
+/// A start takes well under a second, names that do not resolve one more.
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Some 250 requests of 1 MiB at one time: far more than models serve at once.

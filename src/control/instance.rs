@@ -56,7 +56,7 @@ impl Instance for Gateway {
             |(state, weight): (&Arc<crate::proxy::shared::EndpointState>, u32)| EndpointReport {
                 cluster: state.cluster.to_string(),
                 endpoint: state.label.to_string(),
-                up: weight > 0 && state.has_peers(),
+                up: weight > 0 && state.peer().is_some(),
                 in_flight: u64::from(state.in_flight.load(Ordering::Relaxed)),
                 weight,
             };

@@ -1,7 +1,7 @@
 //! What runs beside the workers: start, signals, reload, DNS, logs. Slow is fine here.
 
 mod admin_server;
-pub mod dns;
+mod dns;
 mod drain;
 pub mod fleet;
 pub mod handover;

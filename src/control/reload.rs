@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::dns;
+use super::dns::Names;
 use super::fleet::Fleet;
 use super::log_writer;
 use super::logging::Logging;
 use super::sockets::{Listening, Sockets};
 use crate::config;
+use crate::proxy::overlay::Overlay;
 use crate::proxy::settings::Settings;
 use crate::proxy::shared::Shared;
 use crate::proxy::snapshot::Snapshot;
@@ -38,13 +39,15 @@ pub struct Reloaded {
 /// # Errors
 ///
 /// Why not, in the words of `ringgate check`. Nothing has changed then.
-pub async fn reload(
+pub(super) async fn reload(
     path: &Path,
     shared: &Arc<Shared>,
     sockets: &mut Sockets,
     fleet: &Fleet,
     logging: &Logging,
     origin: &Origin,
+    names: &mut Names,
+    overlay: &mut Overlay,
 ) -> Result<Reloaded, String> {
     let env = |name: &str| std::env::var(name).ok();
     let loaded = config::load(path, &env).map_err(|report| report.to_string())?;
@@ -67,10 +70,10 @@ pub async fn reload(
         .map_err(|error| format!("cannot listen: {error}"))?;
     let generation = before.generation + 1;
     let wanted = settings.listeners.clone();
+    names.follow(&settings, overlay).await;
     let snapshot = shared.prepare(|registry| {
-        Snapshot::compile(generation, settings, &origin.ops, origin.started, registry)
+        Snapshot::compile(generation, settings, overlay, &origin.ops, origin.started, registry)
     });
-    dns::resolve_new(&snapshot).await;
     shared.publish(snapshot);
     for (listening, sockets) in opened.iter().zip(shares) {
         fleet.listen_on(listening, sockets);

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::admin_server::{AdminListener, AdminServer};
-use super::dns;
+use super::dns::Names;
 use super::drain::End;
 use super::fleet::Fleet;
 use super::handover::{Failure, HandOver, Offer};
@@ -21,7 +21,9 @@ use super::signals::{Asked, Signals};
 use super::sockets::{Listening, Sockets};
 use super::state;
 use super::systemd::Notifier;
+use crate::proxy::overlay::Overlay;
 use crate::proxy::shared::Shared;
+use crate::proxy::worker::Message;
 use crate::telemetry::HandOverOutcome;
 
 /// How often the gateway looks after its workers.
@@ -37,6 +39,8 @@ pub(super) struct Running {
     pub(super) log: LogWriter,
     pub(super) logging: Logging,
     pub(super) origin: Origin,
+    pub(super) names: Names,
+    pub(super) overlay: Overlay,
     pub(super) admin: AdminServer,
     pub(super) notifier: Notifier,
     /// Under way.
@@ -54,8 +58,6 @@ impl Running {
     /// Answers signals and keeps house until the end.
     pub(super) async fn control(mut self, mut signals: Signals) -> Result<(), String> {
         let mut tick = tokio::time::interval(TICK);
-        let mut refresh =
-            tokio::time::interval_at(tokio::time::Instant::now() + dns::REFRESH, dns::REFRESH);
         let mut heartbeat = self.notifier.heartbeat().map(tokio::time::interval);
         loop {
             tokio::select! {
@@ -81,7 +83,7 @@ impl Running {
                     }
                 },
                 _ = tick.tick() => self.look_after(),
-                _ = refresh.tick() => self.resolve(),
+                () = self.names.changed(&mut self.overlay) => self.republish(),
                 () = next_beat(&mut heartbeat) => self.beat(),
             }
         }
@@ -100,9 +102,12 @@ impl Running {
         }
     }
 
-    fn resolve(&self) {
-        let shared = Arc::clone(&self.shared);
-        tokio::spawn(async move { dns::resolve_all(&shared).await });
+    /// Puts the same configuration in force again, with what has changed over it.
+    fn republish(&self) {
+        let before = self.shared.snapshot();
+        let snapshot = self.shared.prepare(|registry| before.with(&self.overlay, registry));
+        self.shared.publish(snapshot);
+        self.fleet.tell_all(|| Message::Reload);
     }
 
     async fn reload(&mut self) {
@@ -116,8 +121,8 @@ impl Running {
             return;
         }
         self.notifier.reloading();
-        let Self { shared, sockets, fleet, logging, origin, .. } = self;
-        match reload::reload(path, shared, sockets, fleet, logging, origin).await {
+        let Self { shared, sockets, fleet, logging, origin, names, overlay, .. } = self;
+        match reload::reload(path, shared, sockets, fleet, logging, origin, names, overlay).await {
             Ok(reloaded) => self.settle_reload(&reloaded).await,
             Err(report) => {
                 self.gateway.reload_failures.fetch_add(1, Ordering::Relaxed);

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::admin_server::AdminListener;
+use super::dns::Names;
 use super::fleet::{self, Fleet};
 use super::inheritance::Inheritance;
 use super::instance::Gateway;
@@ -16,8 +17,9 @@ use super::reload::Origin;
 use super::running::Running;
 use super::sockets::{BindError, Listening, Sockets};
 use super::systemd::Notifier;
-use super::{dns, ops, state};
+use super::{ops, state};
 use crate::admin::AdminState;
+use crate::proxy::overlay::Overlay;
 use crate::proxy::settings::{Io, Settings};
 use crate::proxy::shared::Shared;
 use crate::proxy::snapshot::Snapshot;
@@ -53,10 +55,11 @@ impl Running {
         let access_log = settings.access_log.as_ref().and_then(|log| log.file.clone());
         let log =
             LogWriter::start(access_log).map_err(|e| format!("cannot open the access log: {e}"))?;
+        let (mut names, mut overlay) = (Names::new(), Overlay::default());
+        names.follow(&settings, &mut overlay).await;
         let shared = Arc::new(Shared::new(workers, nonce, |registry| {
-            Snapshot::compile(1, settings, &origin.ops, origin.started, registry)
+            Snapshot::compile(1, settings, &overlay, &origin.ops, origin.started, registry)
         }));
-        dns::resolve_new(&shared.snapshot()).await;
         let gateway = gateway(&shared, &logging, driver, workers);
         state::import(inheritance, &gateway);
         let state: AdminState = gateway.clone();
@@ -88,6 +91,8 @@ impl Running {
             log,
             logging,
             origin,
+            names,
+            overlay,
             admin,
             notifier,
             hand_over: None,

@@ -189,11 +189,11 @@ impl Exchange<'_> {
         endpoint: &EndpointView,
     ) -> Result<Stream, ExchangeError> {
         let worker = Rc::clone(&self.downstream.worker);
-        let peer = endpoint.state.next_peer().ok_or(ExchangeError::NoEndpoint)?;
+        let peer = endpoint.state.peer().ok_or(ExchangeError::NoEndpoint)?;
         let began = worker.core.now();
         self.set_deadline(cluster.timeouts.connect);
         worker.metrics.upstream_connects.inc();
-        let connected = self.open(endpoint, &peer, cluster.proxy_protocol).await;
+        let connected = self.open(endpoint, peer, cluster.proxy_protocol).await;
         let took = worker.core.precise_now().nanos_since(began);
         match connected {
             Ok(stream) => {

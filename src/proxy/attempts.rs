@@ -81,7 +81,7 @@ impl Exchange<'_> {
             };
             drop(in_flight);
             if !self.makes_good_for(&error) {
-                if !may_ask_again(cluster, index, &error) {
+                if !may_ask_again(&error) {
                     failed.push(index);
                 }
                 let wish = Wish { outgoing, failed: &failed, key };
@@ -163,13 +163,8 @@ impl Exchange<'_> {
     }
 }
 
-/// Whether the same endpoint may be asked again after this.
-fn may_ask_again(cluster: &ClusterView, index: usize, error: &ExchangeError) -> bool {
-    match error.failure() {
-        // The next address of a name is another machine.
-        Some(Failure::Connect) => cluster.endpoints[index].state.addresses() > 1,
-        // It was too busy, or that connection was at its end.
-        Some(Failure::Refused) => true,
-        _ => false,
-    }
+/// Whether the same endpoint may be asked again after this: it was too busy, or that connection
+/// was at its end.
+fn may_ask_again(error: &ExchangeError) -> bool {
+    matches!(error.failure(), Some(Failure::Refused))
 }

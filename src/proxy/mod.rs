@@ -25,6 +25,7 @@ mod held_body;
 mod http2;
 mod input;
 mod ip_text;
+pub mod overlay;
 mod pool;
 mod preface;
 mod queue;

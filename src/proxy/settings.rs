@@ -402,6 +402,7 @@ pub struct ClusterTimeouts {
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Endpoint {
+    /// A name stands for an endpoint on each of its addresses, with these settings each.
     pub address: Address,
     /// 0 is drained.
     pub weight: u32,
@@ -436,6 +437,32 @@ pub enum Address {
     Unix(PathBuf),
     /// An abstract socket name: how a worker reaches the admin server of its own process.
     Abstract(String),
+}
+
+/// A name that stands for addresses, which may change while the settings stay as they are.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Name {
+    /// Of a host: A and AAAA records.
+    Host(String),
+}
+
+impl Address {
+    /// The name that has to be resolved before anybody can connect.
+    pub fn name(&self) -> Option<Name> {
+        match self {
+            Self::Tcp { host, .. } if host.parse::<IpAddr>().is_err() => {
+                Some(Name::Host(host.clone()))
+            }
+            Self::Tcp { .. } | Self::Unix(_) | Self::Abstract(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self::Host(name) = self;
+        f.write_str(name)
+    }
 }
 
 /// How a request is changed on its way to a model's endpoint.

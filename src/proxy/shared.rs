@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 
 use super::queue::Queue;
 use super::settings::Address;
@@ -21,8 +21,8 @@ use crate::runtime::clock::{Clock, Instant};
 /// The instance: one for all workers of a process.
 pub struct Shared {
     snapshot: ArcSwap<Snapshot>,
-    /// The snapshot's generation, where a worker can look without touching a shared count.
-    generation: AtomicU64,
+    /// The snapshot's version, where a worker can look without touching a shared count.
+    version: AtomicU64,
     states: States,
     /// Bytes of request bodies held at this moment.
     buffered: AtomicU64,
@@ -88,6 +88,8 @@ impl ClusterState {
 pub(super) struct EndpointKey {
     cluster: String,
     address: Address,
+    /// Which address of a name.
+    at: Option<SocketAddr>,
 }
 
 /// One endpoint as every worker and the control thread see it.
@@ -96,8 +98,9 @@ pub(super) struct EndpointKey {
 #[repr(align(128))]
 pub struct EndpointState {
     pub cluster: Arc<str>,
-    /// As the operator wrote it.
+    /// As the operator wrote it; for one address of a name `NAME/IP:PORT`.
     pub label: Arc<str>,
+    /// As the operator wrote it.
     pub address: Address,
     /// Exchanges begun and not settled.
     pub in_flight: AtomicU32,
@@ -105,64 +108,49 @@ pub struct EndpointState {
     pub(super) latency: PeakEwma,
     /// When it came, in nanoseconds of the process's clocks; 0 if it has its whole share.
     came_ns: AtomicU64,
-    /// Where to connect; `None` while a name has not been resolved.
-    peers: ArcSwapOption<Vec<Peer>>,
-    /// Which of several addresses is next.
-    turn: AtomicUsize,
+    /// Which address of a name it is.
+    pub(super) at: Option<SocketAddr>,
+    /// Where to connect; `None` stands for a name that has not been resolved.
+    peer: Option<Peer>,
+}
+
+impl EndpointKey {
+    fn label(&self) -> String {
+        match (&self.address, self.at) {
+            (Address::Tcp { host, .. }, Some(at)) => format!("{host}/{at}"),
+            _ => self.address.to_string(),
+        }
+    }
+
+    fn peer(&self) -> Option<Peer> {
+        match &self.address {
+            Address::Unix(path) => Some(Peer::Unix(path.clone())),
+            Address::Abstract(name) => Some(Peer::Abstract(name.clone())),
+            Address::Tcp { host, port } => {
+                let written = || host.parse().ok().map(|ip| SocketAddr::new(ip, *port));
+                self.at.or_else(written).map(Peer::Tcp)
+            }
+        }
+    }
 }
 
 impl EndpointState {
     fn new(key: &EndpointKey) -> Self {
-        let state = Self {
+        Self {
             cluster: Arc::from(key.cluster.as_str()),
-            label: Arc::from(key.address.to_string()),
+            label: Arc::from(key.label()),
             address: key.address.clone(),
             in_flight: AtomicU32::new(0),
             latency: PeakEwma::default(),
             came_ns: AtomicU64::new(0),
-            peers: ArcSwapOption::empty(),
-            turn: AtomicUsize::new(0),
-        };
-        match &key.address {
-            Address::Unix(path) => state.set_peers(vec![Peer::Unix(path.clone())]),
-            Address::Abstract(name) => state.set_peers(vec![Peer::Abstract(name.clone())]),
-            Address::Tcp { host, port } => {
-                if let Ok(ip) = host.parse() {
-                    state.set_peers(vec![Peer::Tcp(SocketAddr::new(ip, *port))]);
-                }
-            }
-        }
-        state
-    }
-
-    /// The name and port to resolve, if the address is not known without.
-    pub fn name_to_resolve(&self) -> Option<(&str, u16)> {
-        match &self.address {
-            Address::Tcp { host, port } if host.parse::<std::net::IpAddr>().is_err() => {
-                Some((host, *port))
-            }
-            _ => None,
+            at: key.at,
+            peer: key.peer(),
         }
     }
 
-    /// Publishes what a name resolves to. Workers see it at their next connect.
-    pub fn set_peers(&self, peers: Vec<Peer>) {
-        self.peers.store(Some(Arc::new(peers)));
-    }
-
-    /// The addresses in force.
-    pub fn peers(&self) -> Option<Arc<Vec<Peer>>> {
-        self.peers.load_full()
-    }
-
-    /// Whether it is known where to connect.
-    pub fn has_peers(&self) -> bool {
-        self.peers.load().is_some()
-    }
-
-    /// How many addresses it has.
-    pub(super) fn addresses(&self) -> usize {
-        self.peers.load().as_ref().map_or(0, |peers| peers.len())
+    /// Where to connect, if that is known.
+    pub fn peer(&self) -> Option<&Peer> {
+        self.peer.as_ref()
     }
 
     /// Begins its slow start.
@@ -177,14 +165,6 @@ impl EndpointState {
             came => ramp(now.as_nanos().saturating_sub(came), window_ns),
         }
     }
-
-    /// Where the next connection goes: several addresses take turns.
-    pub fn next_peer(&self) -> Option<Peer> {
-        let peers = self.peers.load();
-        let peers = peers.as_ref()?;
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        peers.get(turn % peers.len().max(1)).cloned()
-    }
 }
 
 impl Shared {
@@ -193,7 +173,7 @@ impl Shared {
         let states = States::default();
         let snapshot = first(&Registry(&states));
         Self {
-            generation: AtomicU64::new(snapshot.generation),
+            version: AtomicU64::new(snapshot.version),
             snapshot: ArcSwap::from_pointee(snapshot),
             states,
             buffered: AtomicU64::new(0),
@@ -208,8 +188,14 @@ impl Shared {
         self.snapshot.load_full()
     }
 
+    /// Which configuration is in force.
     pub fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
+        self.snapshot.load().generation
+    }
+
+    /// Which snapshot is in force.
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
     }
 
     /// Makes the next snapshot with the endpoint states that there are. Nobody sees it yet.
@@ -218,10 +204,11 @@ impl Shared {
     }
 
     /// Puts a snapshot in force: every exchange that begins from now on sees it.
-    pub fn publish(&self, snapshot: Snapshot) {
-        let generation = snapshot.generation;
+    pub fn publish(&self, mut snapshot: Snapshot) {
+        let version = self.version() + 1;
+        snapshot.version = version;
         self.snapshot.store(Arc::new(snapshot));
-        self.generation.store(generation, Ordering::Release);
+        self.version.store(version, Ordering::Release);
         self.states.forget_unused();
     }
 
@@ -314,15 +301,16 @@ impl Registry<'_> {
         (state, false)
     }
 
-    /// The state of an endpoint. `joins`: its cluster has been there before, so that it starts
-    /// slowly if it is new.
+    /// The state of an endpoint, or of one address of it. `joins`: its cluster has been there
+    /// before, so that it starts slowly if it is new.
     pub(super) fn endpoint(
         &self,
         cluster: &str,
         address: &Address,
+        at: Option<SocketAddr>,
         joins: bool,
     ) -> Arc<EndpointState> {
-        let key = EndpointKey { cluster: cluster.to_owned(), address: address.clone() };
+        let key = EndpointKey { cluster: cluster.to_owned(), address: address.clone(), at };
         let mut endpoints = lock(&self.0.endpoints);
         let state = endpoints.entry(key).or_insert_with_key(|key| {
             let state = EndpointState::new(key);
@@ -414,9 +402,9 @@ mod tests {
     fn an_endpoint_keeps_its_state_across_snapshots_and_is_forgotten_when_unused() {
         let shared = shared();
         let address = Address::Tcp { host: "10.0.0.1".into(), port: 80 };
-        let before = Registry(&shared.states).endpoint("docs", &address, false);
+        let before = Registry(&shared.states).endpoint("docs", &address, None, false);
         shared.publish(Snapshot::empty());
-        let after = Registry(&shared.states).endpoint("docs", &address, false);
+        let after = Registry(&shared.states).endpoint("docs", &address, None, false);
         assert!(Arc::ptr_eq(&before, &after));
         drop((before, after));
         shared.publish(Snapshot::empty());
@@ -429,28 +417,30 @@ mod tests {
         let shared = shared();
         let address = |port| Address::Tcp { host: "10.0.0.1".into(), port };
         let registry = Registry(&shared.states);
-        let first = registry.endpoint("docs", &address(1), false);
-        let joined = registry.endpoint("docs", &address(2), true);
+        let first = registry.endpoint("docs", &address(1), None, false);
+        let joined = registry.endpoint("docs", &address(2), None, true);
         let now = Clock::start().now();
         assert_eq!(first.ramp(now, WINDOW_NS), FULL);
         assert!(joined.ramp(now, WINDOW_NS) < FULL / 10);
         assert_eq!(joined.ramp(now + Duration::from_secs(31), WINDOW_NS), FULL);
-        let again = registry.endpoint("docs", &address(1), true);
+        let again = registry.endpoint("docs", &address(1), None, true);
         assert_eq!(again.ramp(now, WINDOW_NS), FULL);
     }
 
     #[test]
-    fn addresses_take_turns() {
+    fn each_address_of_a_name_is_an_endpoint_of_its_own() {
         let shared = shared();
-        let address = Address::Tcp { host: "a.example".into(), port: 80 };
-        let endpoint = Registry(&shared.states).endpoint("docs", &address, false);
-        assert_eq!(endpoint.name_to_resolve(), Some(("a.example", 80)));
-        assert_eq!(endpoint.next_peer(), None);
-        let peers: Vec<Peer> =
-            ["10.0.0.1:80", "10.0.0.2:80"].map(|a| Peer::Tcp(a.parse().unwrap())).into();
-        endpoint.set_peers(peers.clone());
-        assert_eq!(endpoint.next_peer().as_ref(), Some(&peers[0]));
-        assert_eq!(endpoint.next_peer().as_ref(), Some(&peers[1]));
-        assert_eq!(endpoint.next_peer().as_ref(), Some(&peers[0]));
+        let registry = Registry(&shared.states);
+        let name = Address::Tcp { host: "a.example".into(), port: 80 };
+        let endpoint = |at| registry.endpoint("docs", &name, at, false);
+        let at = |text: &str| Some(text.parse().unwrap());
+
+        let unresolved = endpoint(None);
+        assert_eq!((unresolved.peer(), &*unresolved.label), (None, "a.example:80"));
+        let first = endpoint(at("10.0.0.1:80"));
+        assert_eq!(&*first.label, "a.example/10.0.0.1:80");
+        assert_eq!(first.peer(), at("10.0.0.1:80").map(Peer::Tcp).as_ref());
+        assert!(!Arc::ptr_eq(&first, &endpoint(at("[::1]:80"))));
+        assert!(Arc::ptr_eq(&first, &endpoint(at("10.0.0.1:80"))));
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::overlay::{Overlay, Resolved};
 use super::route::RouteTable;
 use super::settings::{self, Settings};
 use super::shared::{ClusterState, EndpointState, Registry};
@@ -11,24 +12,27 @@ use crate::net::tls::{ClientTls, ServerTls};
 use crate::policy::balance::Balancer;
 use crate::policy::retry;
 
-/// One generation of the configuration, compiled for the request path.
+/// The configuration and what stands over it, compiled for the request path.
 pub struct Snapshot {
+    /// Counts configurations.
     pub generation: u64,
-    pub settings: Settings,
-    pub(super) routes: RouteTable,
+    /// Counts snapshots: a configuration has a new one whenever a name stands for other addresses.
+    pub(super) version: u64,
+    pub settings: Arc<Settings>,
+    pub(super) routes: Arc<RouteTable>,
     /// What handshakes are made with, for each listener that has any.
-    pub(super) listeners_tls: Vec<Option<ServerTls>>,
-    pub(super) clusters: Vec<Cluster>,
+    pub(super) listeners_tls: Arc<[Option<ServerTls>]>,
+    pub(super) clusters: Vec<Arc<Cluster>>,
     /// Some cluster's endpoints are told of clients by the PROXY protocol.
     pub(super) announces_clients: bool,
     /// Model names and aliases to the index in `settings.models`.
-    pub(super) models: HashMap<String, usize>,
+    pub(super) models: Arc<HashMap<String, usize>>,
     /// The cluster that `ops` routes go to: the admin server of this process.
-    pub(super) ops: Cluster,
+    pub(super) ops: Arc<Cluster>,
     /// The path pattern of each route, for labels.
-    pub(super) route_labels: Vec<Arc<str>>,
+    pub(super) route_labels: Arc<[Arc<str>]>,
     /// The names as configured, in file order.
-    pub(super) model_names: Vec<String>,
+    pub(super) model_names: Arc<[String]>,
     /// When this process began to serve them, in seconds since 1970.
     pub(super) created: u64,
 }
@@ -36,6 +40,7 @@ pub struct Snapshot {
 /// A cluster with the states of its endpoints, in the order of the settings.
 pub(super) struct Cluster {
     pub(super) name: Arc<str>,
+    /// With an endpoint for each address of a name.
     pub(super) settings: settings::Cluster,
     pub(super) state: Arc<ClusterState>,
     pub(super) endpoints: Vec<Arc<EndpointState>>,
@@ -66,29 +71,46 @@ impl Balancers {
 }
 
 impl Cluster {
-    fn compile(settings: &settings::Cluster, registry: &Registry<'_>) -> Self {
+    fn compile(
+        settings: &settings::Cluster,
+        resolved: Vec<Resolved>,
+        registry: &Registry<'_>,
+    ) -> Self {
         let (state, joins) = registry.cluster(&settings.name);
         let endpoint =
-            |e: &settings::Endpoint| registry.endpoint(&settings.name, &e.address, joins);
-        let tls =
-            |e: &settings::Endpoint| e.tls.as_ref().map(|tls| registry.client_tls(&tls.rules));
-        let endpoints: Vec<_> = settings.endpoints.iter().map(endpoint).collect();
+            |r: &Resolved| registry.endpoint(&settings.name, &r.endpoint.address, r.at, joins);
+        let tls = |r: &Resolved| r.endpoint.tls.as_ref().map(|tls| registry.client_tls(&tls.rules));
+        let endpoints: Vec<_> = resolved.iter().map(endpoint).collect();
+        let endpoints_tls = resolved.iter().map(tls).collect();
+        let settings = settings::Cluster {
+            endpoints: resolved.into_iter().map(|resolved| resolved.endpoint).collect(),
+            ..settings.clone()
+        };
         Self {
             name: Arc::clone(&state.name),
-            balancers: Arc::new(Balancers::compile(settings, &endpoints)),
-            endpoints_tls: settings.endpoints.iter().map(tls).collect(),
+            balancers: Arc::new(Balancers::compile(&settings, &endpoints)),
+            endpoints_tls,
             endpoints,
             state,
-            settings: settings.clone(),
+            settings,
         }
+    }
+
+    /// Whether it has just these endpoints.
+    fn is_of(&self, resolved: &[Resolved]) -> bool {
+        let ours = self.settings.endpoints.iter().zip(&self.endpoints);
+        let theirs = resolved.iter().map(|resolved| (&resolved.endpoint, resolved.at));
+        ours.map(|(settings, state)| (settings, state.at)).eq(theirs)
     }
 }
 
 impl Snapshot {
-    /// Compiles settings. `ops` is the abstract socket name of this process's admin server.
+    /// Compiles settings and what stands over them. `ops` is the abstract socket name of this
+    /// process's admin server.
     pub fn compile(
         generation: u64,
         settings: Settings,
+        overlay: &Overlay,
         ops: &str,
         created: u64,
         registry: &Registry<'_>,
@@ -99,18 +121,45 @@ impl Snapshot {
                 models.insert(name.clone(), index);
             }
         }
+        let cluster = |cluster: &settings::Cluster| {
+            Arc::new(Cluster::compile(cluster, overlay.endpoints(cluster), registry))
+        };
         Self {
             generation,
-            routes: RouteTable::compile(&settings),
+            version: 1,
+            routes: Arc::new(RouteTable::compile(&settings)),
             listeners_tls: settings.listeners.iter().map(|l| server_tls(l, registry)).collect(),
-            clusters: settings.clusters.iter().map(|c| Cluster::compile(c, registry)).collect(),
+            clusters: settings.clusters.iter().map(cluster).collect(),
             announces_clients: settings.clusters.iter().any(|c| c.proxy_protocol.is_some()),
-            models,
-            ops: Cluster::compile(&ops_cluster(ops), registry),
+            models: Arc::new(models),
+            ops: cluster(&ops_cluster(ops)),
             route_labels: settings.routes.iter().map(|r| Arc::from(r.label().as_str())).collect(),
             model_names: settings.models.iter().map(|m| m.name.clone()).collect(),
-            settings,
+            settings: Arc::new(settings),
             created,
+        }
+    }
+
+    /// The same configuration, with something else over it. Clusters that this does not concern
+    /// are the same.
+    pub fn with(&self, overlay: &Overlay, registry: &Registry<'_>) -> Self {
+        let cluster = |(known, settings): (&Arc<Cluster>, &settings::Cluster)| {
+            let resolved = overlay.endpoints(settings);
+            match known.is_of(&resolved) {
+                true => Arc::clone(known),
+                false => Arc::new(Cluster::compile(settings, resolved, registry)),
+            }
+        };
+        Self {
+            clusters: self.clusters.iter().zip(&self.settings.clusters).map(cluster).collect(),
+            ops: Arc::clone(&self.ops),
+            settings: Arc::clone(&self.settings),
+            routes: Arc::clone(&self.routes),
+            listeners_tls: Arc::clone(&self.listeners_tls),
+            models: Arc::clone(&self.models),
+            route_labels: Arc::clone(&self.route_labels),
+            model_names: Arc::clone(&self.model_names),
+            ..*self
         }
     }
 
@@ -134,7 +183,7 @@ impl Snapshot {
         let file = "[[listener]]\nname = 'a'\nbind = '127.0.0.1:0'\n";
         let settings = crate::config::from_str("test.toml", file, &|_| None);
         let settings = settings.expect("one listener is enough").settings;
-        Self::compile(1, settings, "none", 0, &Registry::for_tests(&states))
+        Self::compile(1, settings, &Overlay::default(), "none", 0, &Registry::for_tests(&states))
     }
 }
 

@@ -115,10 +115,19 @@ impl Pools {
 
 impl View {
     /// The view of a new snapshot; pools of endpoints that are gone close their connections.
-    pub(super) fn new(snapshot: Arc<Snapshot>, pools: &mut Pools, metrics: &WorkerMetrics) -> Self {
-        let cluster = |c: &Cluster| Rc::new(ClusterView::new(c, pools, metrics));
-        let clusters: Vec<_> = snapshot.clusters.iter().map(cluster).collect();
-        let ops = cluster(&snapshot.ops);
+    pub(super) fn new(
+        snapshot: Arc<Snapshot>,
+        before: Option<&Self>,
+        pools: &mut Pools,
+        metrics: &WorkerMetrics,
+    ) -> Self {
+        let new = |cluster: &Arc<Cluster>| Rc::new(ClusterView::new(cluster, pools, metrics));
+        let cluster = |(index, cluster): (usize, &Arc<Cluster>)| {
+            let before = before.and_then(|before| before.same_cluster(index, cluster));
+            before.unwrap_or_else(|| new(cluster))
+        };
+        let clusters: Vec<_> = snapshot.clusters.iter().enumerate().map(cluster).collect();
+        let ops = new(&snapshot.ops);
         let models = snapshot.model_names.iter().map(|name| metrics.ai_series(name)).collect();
         let routes = snapshot.route_labels.len();
         let in_use = clusters.iter().chain([&ops]).flat_map(|cluster| &cluster.endpoints);
@@ -130,6 +139,12 @@ impl View {
             series: (0..=routes).map(|_| RefCell::default()).collect(),
             snapshot,
         }
+    }
+
+    /// The view of a cluster that is the same in another snapshot.
+    fn same_cluster(&self, index: usize, cluster: &Arc<Cluster>) -> Option<Rc<ClusterView>> {
+        let is_same = Arc::ptr_eq(self.snapshot.clusters.get(index)?, cluster);
+        is_same.then(|| Rc::clone(&self.clusters[index]))
     }
 
     /// The settings of a listener and their index; `None` once it is configured no more.

@@ -147,7 +147,7 @@ pub(super) struct Worker {
 pub fn prepare(core: &Rc<Core>, parts: Parts) {
     let Parts { shared, metrics, mailboxes, log, replaced } = parts;
     let mut pools = Pools::default();
-    let view = View::new(shared.snapshot(), &mut pools, &metrics);
+    let view = View::new(shared.snapshot(), None, &mut pools, &metrics);
     let worker = Rc::new(Worker {
         index: metrics.index,
         core: Rc::clone(core),
@@ -221,9 +221,12 @@ async fn keep_house(worker: Rc<Worker>) {
 impl Worker {
     /// The rules in force. An exchange asks once and keeps the answer.
     pub(super) fn view(&self) -> Rc<View> {
-        if self.view.borrow().snapshot.generation != self.shared.generation() {
+        if self.view.borrow().snapshot.version != self.shared.version() {
             let mut pools = self.pools.borrow_mut();
-            let view = View::new(self.shared.snapshot(), &mut pools, &self.metrics);
+            let before = self.view.borrow();
+            let snapshot = self.shared.snapshot();
+            let view = View::new(snapshot, Some(&before), &mut pools, &self.metrics);
+            drop(before);
             *self.view.borrow_mut() = Rc::new(view);
         }
         Rc::clone(&self.view.borrow())

@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use super::*;
 use crate::config;
 use crate::control::inheritance::Inheritance;
+use crate::proxy::overlay::Overlay;
 use crate::proxy::snapshot::Snapshot;
 use crate::runtime::probe::{Wanted, choose};
 
@@ -35,7 +36,7 @@ impl Stage {
         let opened = sockets.open_missing(&wanted).unwrap();
         sockets.adopt(opened, &wanted);
         let shared = Arc::new(Shared::new(1, 0, |registry| {
-            Snapshot::compile(1, settings, "test", 0, registry)
+            Snapshot::compile(1, settings, &Overlay::default(), "test", 0, registry)
         }));
         let log = LogWriter::start(Some("/dev/null".into())).unwrap();
         let chosen = choose(Wanted::Any).unwrap().chosen;
