@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use ringgate::telemetry::worker::Driver;
 use ringgate::telemetry::{
-    CertificateReport, ClusterReport, EndpointReport, HandOvers, LogEntries, ProcessStats, Report,
-    RequestKey, WorkerMetrics, prometheus,
+    CertificateReport, ClusterReport, EndpointReport, HandOvers, LogEntries, Lookups, ProcessStats,
+    Report, RequestKey, WorkerMetrics, prometheus,
 };
 
 /// A page on which every family has a series, and label values are as awkward as they may be.
@@ -51,6 +51,7 @@ fn page() -> String {
         generation: 1,
         reload_failures: 0,
         hand_overs: &HandOvers::default(),
+        lookups: &Lookups::default(),
     })
 }
 

@@ -35,5 +35,6 @@ fn text(instance: &dyn Instance) -> String {
         generation: instance.generation(),
         reload_failures: instance.reload_failures(),
         hand_overs: instance.hand_overs(),
+        lookups: instance.lookups(),
     })
 }

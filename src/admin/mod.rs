@@ -18,7 +18,7 @@ use axum::routing::get;
 use serde_json::{Value, json};
 
 use crate::telemetry::{
-    CertificateReport, ClusterReport, EndpointReport, HandOvers, LogEntries, WorkerMetrics,
+    CertificateReport, ClusterReport, EndpointReport, HandOvers, LogEntries, Lookups, WorkerMetrics,
 };
 
 /// What the pages need to know of the running gateway.
@@ -35,6 +35,7 @@ pub trait Instance: Send + Sync + 'static {
     /// Configurations that were refused at a reload.
     fn reload_failures(&self) -> u64;
     fn hand_overs(&self) -> &HandOvers;
+    fn lookups(&self) -> &Lookups;
     fn endpoints(&self) -> Vec<EndpointReport>;
     /// Each file once.
     fn certificates(&self) -> Vec<CertificateReport>;

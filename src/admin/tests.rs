@@ -12,6 +12,7 @@ struct Stage {
     draining: AtomicBool,
     log_entries: LogEntries,
     hand_overs: HandOvers,
+    lookups: Lookups,
 }
 
 impl Instance for Stage {
@@ -35,6 +36,9 @@ impl Instance for Stage {
     }
     fn hand_overs(&self) -> &HandOvers {
         &self.hand_overs
+    }
+    fn lookups(&self) -> &Lookups {
+        &self.lookups
     }
     fn certificates(&self) -> Vec<CertificateReport> {
         Vec::new()
@@ -70,6 +74,7 @@ fn stage() -> Arc<Stage> {
         draining: AtomicBool::new(false),
         log_entries: LogEntries::default(),
         hand_overs: HandOvers::default(),
+        lookups: Lookups::default(),
     })
 }
 

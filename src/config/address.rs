@@ -87,8 +87,11 @@ pub(super) fn nowhere() -> Address {
     Address::Tcp { host: String::new(), port: 0 }
 }
 
-/// `HOST:PORT` or `unix:PATH` to connect to.
+/// `HOST:PORT`, `srv:NAME` or `unix:PATH` to connect to.
 pub(super) fn endpoint(text: &str) -> Result<Address, String> {
+    if let Some(name) = text.strip_prefix("srv:") {
+        return service(name);
+    }
     if let Some(path) = text.strip_prefix("unix:") {
         return unix(path);
     }
@@ -100,6 +103,15 @@ pub(super) fn endpoint(text: &str) -> Result<Address, String> {
     let (host, port) = host_and_port(text)?;
     let port = port.ok_or_else(|| format!("The port is missing. Write \"{text}:PORT\"."))?;
     Ok(Address::Tcp { host, port })
+}
+
+fn service(name: &str) -> Result<Address, String> {
+    if name.contains(':') {
+        return Err("The records of a service tell its ports. Leave the port out.".to_owned());
+    }
+    let name = name.to_ascii_lowercase();
+    host_name(name.strip_suffix('.').unwrap_or(&name))?;
+    Ok(Address::Service(name))
 }
 
 fn unix(path: &str) -> Result<Address, String> {
@@ -271,6 +283,8 @@ mod tests {
         assert_eq!(endpoint("10.0.0.1:8080").unwrap(), tcp("10.0.0.1", 8080));
         assert_eq!(endpoint("[::1]:80").unwrap(), tcp("::1", 80));
         assert_eq!(endpoint("unix:/run/a.sock").unwrap(), Address::Unix("/run/a.sock".into()));
+        let service = Address::Service("_http._tcp.models.internal".into());
+        assert_eq!(endpoint("srv:_http._tcp.Models.internal").unwrap(), service);
     }
 
     #[test]
@@ -294,6 +308,9 @@ mod tests {
             "a..b:1",
             "ü:1",
             "unix:a",
+            "srv:",
+            "srv:_http._tcp.a:80",
+            "srv:a..b",
             "http://a:1",
             "a b:1",
             &long,

@@ -8,7 +8,7 @@ use super::retry::retry;
 use super::section::{Placed, Section};
 use super::{address, name, tls, units};
 use crate::http::proxy_protocol::Version;
-use crate::proxy::settings::{Cluster, ClusterTimeouts, Endpoint};
+use crate::proxy::settings::{Address, Cluster, ClusterTimeouts, Endpoint};
 
 /// Several retransmissions of a SYN (after 1 s and 3 s) fit in.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -93,11 +93,17 @@ pub(super) fn backup(section: &mut Section<'_>) -> bool {
 }
 
 fn endpoint(section: &mut Section<'_>, rules: Option<&tls::Rules>) -> Endpoint {
-    let what = "\"HOST:PORT\" or \"unix:PATH\"";
+    let what = "\"HOST:PORT\", \"srv:NAME\" or \"unix:PATH\"";
     let address = section
         .require("address", address::nowhere(), what, |value| value.parse(what, address::endpoint));
     let http2 = http2(section);
     let at = section.at().child("address");
+    if matches!(address, Address::Service(_)) && section.at().child("weight").is_present() {
+        section
+            .at()
+            .child("weight")
+            .problem("The records of a service have weights of their own. Leave this one out.");
+    }
     Endpoint {
         tls: rules.and_then(|rules| rules.endpoint(&at, &address, http2)),
         address,

@@ -22,6 +22,7 @@ mod problem;
 mod reader;
 mod retry;
 mod redirect;
+mod resolver;
 mod route;
 mod section;
 mod server;
@@ -124,6 +125,7 @@ pub fn from_str(
 fn settings(root: &mut Section<'_>) -> Settings {
     let server = root.section("server", server::server);
     let admin = root.section("admin", server::admin);
+    let resolver = root.section("resolver", resolver::resolver);
     let listeners = root.sections("listener", listener::listener);
     let clusters = root.named_sections("cluster", cluster::cluster);
     let models = root.named_sections("model", model::model);
@@ -154,6 +156,7 @@ fn settings(root: &mut Section<'_>) -> Settings {
     Settings {
         server,
         admin,
+        resolver,
         listeners: listeners.into_iter().map(|listener| listener.is).collect(),
         routes: routes.into_iter().map(|route| route.is).collect(),
         clusters,

@@ -143,6 +143,13 @@ impl Rules {
             (None, Address::Tcp { host, .. }) => {
                 server_name(host).map_err(|why| at.problem(why)).ok()?
             }
+            (None, Address::Service(_)) => {
+                at.problem(
+                    "The hosts of a service are told by DNS, which a certificate must not rest on. \
+                     Give tls.server_name.",
+                );
+                return None;
+            }
             (None, Address::Unix(_) | Address::Abstract(_)) => {
                 at.problem("A socket's path is no name to verify. Give tls.server_name.");
                 return None;

@@ -7,7 +7,7 @@ use crate::admin::Instance;
 use crate::net::tls::Chain;
 use crate::proxy::shared::Shared;
 use crate::telemetry::{
-    CertificateReport, ClusterReport, EndpointReport, HandOvers, LogEntries, WorkerMetrics,
+    CertificateReport, ClusterReport, EndpointReport, HandOvers, LogEntries, Lookups, WorkerMetrics,
 };
 
 /// What the control thread keeps up to date for whoever asks.
@@ -17,6 +17,7 @@ pub struct Gateway {
     pub log_entries: Arc<LogEntries>,
     pub reload_failures: AtomicU64,
     pub hand_overs: HandOvers,
+    pub lookups: Arc<Lookups>,
     pub alive: AtomicUsize,
     pub access_log_unwritten: AtomicU64,
 }
@@ -48,6 +49,10 @@ impl Instance for Gateway {
 
     fn hand_overs(&self) -> &HandOvers {
         &self.hand_overs
+    }
+
+    fn lookups(&self) -> &Lookups {
+        &self.lookups
     }
 
     fn endpoints(&self) -> Vec<EndpointReport> {

@@ -172,11 +172,10 @@ impl Running {
         }
         let limit = self.shared.snapshot().settings.server.handover_timeout;
         let mut offer = Offer::default();
-        let started = self
-            .sockets
-            .offer(&mut offer)
-            .and_then(|()| self.admin.offer(&mut offer))
-            .and_then(|()| HandOver::start(offer, state::export(&self.gateway), limit));
+        let started =
+            self.sockets.offer(&mut offer).and_then(|()| self.admin.offer(&mut offer)).and_then(
+                |()| HandOver::start(offer, state::export(&self.gateway, &self.overlay), limit),
+            );
         match started {
             Ok(hand_over) => {
                 tracing::info!(?limit, "handing over to a new process");

@@ -19,14 +19,13 @@ use super::sockets::{BindError, Listening, Sockets};
 use super::systemd::Notifier;
 use super::{ops, state};
 use crate::admin::AdminState;
-use crate::proxy::overlay::Overlay;
 use crate::proxy::settings::{Io, Settings};
 use crate::proxy::shared::Shared;
 use crate::proxy::snapshot::Snapshot;
 use crate::runtime::probe::{self, Choice, Wanted};
 use crate::runtime::thread;
-use crate::telemetry::HandOvers;
 use crate::telemetry::worker::Driver;
+use crate::telemetry::{HandOvers, Lookups};
 
 /// How long workers may take to accept.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -55,12 +54,13 @@ impl Running {
         let access_log = settings.access_log.as_ref().and_then(|log| log.file.clone());
         let log =
             LogWriter::start(access_log).map_err(|e| format!("cannot open the access log: {e}"))?;
-        let (mut names, mut overlay) = (Names::new(), Overlay::default());
+        let mut overlay = state::overlay(inheritance);
+        let mut names = Names::new(&settings.resolver);
         names.follow(&settings, &mut overlay).await;
         let shared = Arc::new(Shared::new(workers, nonce, |registry| {
             Snapshot::compile(1, settings, &overlay, &origin.ops, origin.started, registry)
         }));
-        let gateway = gateway(&shared, &logging, driver, workers);
+        let gateway = gateway(&shared, &logging, names.counts(), driver, workers);
         state::import(inheritance, &gateway);
         let state: AdminState = gateway.clone();
         ops::start(&origin.ops, Arc::clone(&state)).map_err(|e| format!("cannot start: {e}"))?;
@@ -105,6 +105,7 @@ impl Running {
 fn gateway(
     shared: &Arc<Shared>,
     logging: &Logging,
+    lookups: Arc<Lookups>,
     driver: probe::Chosen,
     workers: usize,
 ) -> Arc<Gateway> {
@@ -118,6 +119,7 @@ fn gateway(
         log_entries: Arc::clone(&logging.entries),
         reload_failures: AtomicU64::new(0),
         hand_overs: HandOvers::default(),
+        lookups,
         alive: AtomicUsize::new(workers),
         access_log_unwritten: AtomicU64::new(0),
     })

@@ -3,22 +3,33 @@
 //! Each is best effort. A successor that does not know a name, or cannot read what stands there,
 //! begins anew with that, and takes over all the same.
 
+use super::dns::memory;
 use super::handover::Section;
 use super::inheritance::Inheritance;
 use super::instance::Gateway;
+use crate::proxy::overlay::Overlay;
 use crate::telemetry::{HandOverOutcome, HandOvers};
 
 /// Hand-overs so far, an outcome and its count on each line.
 const HAND_OVERS: &str = "hand-overs";
 /// What session tickets are sealed with: clients that have one need no certificate.
 const TICKET_KEYS: &str = "ticket-keys";
+/// What names stand for: with DNS down, the new process serves all the same.
+const NAMES: &str = "names";
 
 /// What this process passes on.
-pub(super) fn export(gateway: &Gateway) -> Vec<Section> {
+pub(super) fn export(gateway: &Gateway, overlay: &Overlay) -> Vec<Section> {
     vec![
         Section::new(HAND_OVERS, counts(&gateway.hand_overs)),
         Section::new(TICKET_KEYS, gateway.shared.ticket_keys().export()),
+        Section::new(NAMES, memory::write(overlay)),
     ]
+}
+
+/// What lies over the settings from the first snapshot on.
+pub(super) fn overlay(inheritance: &Inheritance) -> Overlay {
+    let names = inheritance.state(NAMES).and_then(|names| std::str::from_utf8(names).ok());
+    names.map(memory::read).unwrap_or_default()
 }
 
 /// Takes over what came along.

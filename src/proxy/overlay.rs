@@ -3,6 +3,7 @@
 //! The control thread keeps one, and has a snapshot compiled again when it changes.
 
 use std::collections::HashMap;
+use std::fmt::{self, Display, Formatter};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -11,7 +12,24 @@ use super::settings::{Address, Cluster, Endpoint, Name};
 /// What the names of endpoints stand for.
 #[derive(Debug, Clone, Default)]
 pub struct Overlay {
-    names: HashMap<Name, Arc<[IpAddr]>>,
+    names: HashMap<Name, Arc<[Target]>>,
+}
+
+/// One address that a name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Target {
+    pub ip: IpAddr,
+    /// Set for the name of a service; a host's port is in the settings.
+    pub service: Option<ServiceRecord>,
+}
+
+/// What a service says of one of its hosts (RFC 2782), in the terms of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ServiceRecord {
+    pub port: u16,
+    /// At least 1.
+    pub weight: u32,
+    pub backup: bool,
 }
 
 /// An endpoint as it can be connected to: one address of what the file has.
@@ -22,14 +40,59 @@ pub(super) struct Resolved {
     pub(super) at: Option<SocketAddr>,
 }
 
+impl Target {
+    /// An address of a host.
+    pub fn host(ip: IpAddr) -> Self {
+        Self { ip, service: None }
+    }
+
+    /// What tells the targets of one name apart.
+    pub fn place(&self) -> (IpAddr, Option<u16>) {
+        (self.ip, self.service.map(|service| service.port))
+    }
+
+    fn endpoint(&self, written: &Endpoint) -> Option<Resolved> {
+        let mut endpoint = written.clone();
+        let port = match (&written.address, self.service) {
+            (Address::Tcp { port, .. }, _) => *port,
+            (Address::Service(_), Some(service)) => {
+                endpoint.weight = service.weight;
+                endpoint.backup |= service.backup;
+                service.port
+            }
+            _ => return None,
+        };
+        Some(Resolved { endpoint, at: Some(SocketAddr::new(self.ip, port)) })
+    }
+}
+
+impl Display for Target {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.service {
+            Some(service) => SocketAddr::new(self.ip, service.port).fmt(f),
+            None => self.ip.fmt(f),
+        }
+    }
+}
+
 impl Overlay {
-    /// Whether that is something else than before. No addresses: the name is as good as not
+    /// Every name and what it stands for.
+    pub fn names(&self) -> impl Iterator<Item = (&Name, &[Target])> {
+        self.names.iter().map(|(name, targets)| (name, &**targets))
+    }
+
+    /// What a name stands for; nothing if it has not been resolved.
+    pub fn name(&self, name: &Name) -> Arc<[Target]> {
+        self.names.get(name).map(Arc::clone).unwrap_or_default()
+    }
+
+    /// Whether that is something else than before. No targets: the name is as good as not
     /// resolved.
-    pub fn set_name(&mut self, name: &Name, addresses: Arc<[IpAddr]>) -> bool {
-        if self.names.get(name).is_some_and(|known| *known == addresses) {
+    pub fn set_name(&mut self, name: &Name, targets: Arc<[Target]>) -> bool {
+        if self.name(name) == targets {
             return false;
         }
-        self.names.insert(name.clone(), addresses);
+        self.names.insert(name.clone(), targets);
         true
     }
 
@@ -44,14 +107,10 @@ impl Overlay {
     }
 
     fn resolved(&self, endpoint: &Endpoint) -> Vec<Resolved> {
-        let name = endpoint.address.name();
-        let addresses = name.and_then(|name| self.names.get(&name)).filter(|all| !all.is_empty());
-        let resolved = |at| Resolved { endpoint: endpoint.clone(), at };
-        match (&endpoint.address, addresses) {
-            (Address::Tcp { port, .. }, Some(addresses)) => {
-                addresses.iter().map(|ip| resolved(Some(SocketAddr::new(*ip, *port)))).collect()
-            }
-            _ => vec![resolved(None)],
+        let targets = endpoint.address.name().map(|name| self.name(&name)).unwrap_or_default();
+        match targets.is_empty() {
+            true => vec![Resolved { endpoint: endpoint.clone(), at: None }],
+            false => targets.iter().filter_map(|target| target.endpoint(endpoint)).collect(),
         }
     }
 }

@@ -24,6 +24,7 @@ pub use crate::telemetry::access_log::LineFormat;
 pub struct Settings {
     pub server: Server,
     pub admin: Admin,
+    pub resolver: Resolver,
     pub listeners: Vec<Listener>,
     /// In file order: the first match wins.
     pub routes: Vec<Route>,
@@ -73,6 +74,47 @@ pub enum Io {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Admin {
     pub bind: SocketAddr,
+}
+
+/// Who is asked for names, and for how long answers count.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resolver {
+    /// Empty: those of the system.
+    pub servers: Vec<SocketAddr>,
+    /// For one question to one server.
+    pub timeout: Duration,
+    /// How often each server is asked, the first time included.
+    pub attempts: u32,
+    pub prefer: Family,
+    /// An answer counts for at least so long, whatever its time to live.
+    pub min_ttl: Duration,
+    /// An answer counts for at most so long.
+    pub max_ttl: Duration,
+    /// How long the last good answer stays while lookups fail; `None` is for ever.
+    pub hold: Option<Duration>,
+}
+
+impl Default for Resolver {
+    fn default() -> Self {
+        Self {
+            servers: Vec::new(),
+            timeout: Duration::from_secs(2),
+            attempts: 2,
+            prefer: Family::Ipv4,
+            min_ttl: Duration::from_secs(1),
+            max_ttl: Duration::from_secs(300),
+            hold: None,
+        }
+    }
+}
+
+/// Which addresses of a name are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// Those of IPv6 only if there are none of IPv4: most often it is the same machine.
+    Ipv4,
+    Ipv6,
+    Both,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -434,6 +476,8 @@ pub enum Address {
         host: String,
         port: u16,
     },
+    /// A name whose SRV records tell hosts, ports and weights.
+    Service(String),
     Unix(PathBuf),
     /// An abstract socket name: how a worker reaches the admin server of its own process.
     Abstract(String),
@@ -444,6 +488,8 @@ pub enum Address {
 pub enum Name {
     /// Of a host: A and AAAA records.
     Host(String),
+    /// Of a service: SRV records.
+    Service(String),
 }
 
 impl Address {
@@ -453,6 +499,7 @@ impl Address {
             Self::Tcp { host, .. } if host.parse::<IpAddr>().is_err() => {
                 Some(Name::Host(host.clone()))
             }
+            Self::Service(name) => Some(Name::Service(name.clone())),
             Self::Tcp { .. } | Self::Unix(_) | Self::Abstract(_) => None,
         }
     }
@@ -460,8 +507,9 @@ impl Address {
 
 impl std::fmt::Display for Name {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self::Host(name) = self;
-        f.write_str(name)
+        match self {
+            Self::Host(name) | Self::Service(name) => f.write_str(name),
+        }
     }
 }
 

@@ -117,7 +117,9 @@ pub struct EndpointState {
 impl EndpointKey {
     fn label(&self) -> String {
         match (&self.address, self.at) {
-            (Address::Tcp { host, .. }, Some(at)) => format!("{host}/{at}"),
+            (Address::Tcp { host: name, .. } | Address::Service(name), Some(at)) => {
+                format!("{name}/{at}")
+            }
             _ => self.address.to_string(),
         }
     }
@@ -130,6 +132,7 @@ impl EndpointKey {
                 let written = || host.parse().ok().map(|ip| SocketAddr::new(ip, *port));
                 self.at.or_else(written).map(Peer::Tcp)
             }
+            Address::Service(_) => self.at.map(Peer::Tcp),
         }
     }
 }
@@ -369,6 +372,7 @@ impl std::fmt::Display for Address {
         match self {
             Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
             Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Service(name) => write!(f, "srv:{name}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Abstract(name) => write!(f, "unix:@{name}"),
         }

@@ -9,6 +9,7 @@ pub mod counter;
 pub mod event_loop;
 mod exposition;
 mod hand_over;
+mod lookups;
 pub mod histogram;
 pub mod log_queue;
 pub mod prometheus;
@@ -22,6 +23,7 @@ pub use counter::{Counter, Labelled, SharedCounter};
 pub use hand_over::{HandOverOutcome, HandOvers};
 pub use histogram::{Buckets, Histogram};
 pub use log_queue::LogSink;
+pub use lookups::{LookupOutcome, Lookups};
 pub use record::Outcome;
 pub use report::{
     CertificateReport, ClusterReport, EndpointReport, LogEntries, ProcessStats, Report,

@@ -467,6 +467,10 @@ fn write_configuration(page: &mut Exposition<'_>, report: &Report<'_>) {
     for (outcome, count) in report.hand_overs.by_outcome() {
         family.series(&[("outcome", outcome)], count);
     }
+    let mut family = page.counter("ringgate_dns_lookups_total", "Lookups of names of endpoints.");
+    for (outcome, count) in report.lookups.by_outcome() {
+        family.series(&[("outcome", outcome)], count);
+    }
     page.gauge("ringgate_build_info", "The version that runs.")
         .series(&[("version", report.version)], 1);
 }
@@ -474,7 +478,9 @@ fn write_configuration(page: &mut Exposition<'_>, report: &Report<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::{ClusterReport, EndpointReport, HandOvers, LogEntries, ProcessStats};
+    use crate::telemetry::{
+        ClusterReport, EndpointReport, HandOvers, LogEntries, Lookups, ProcessStats,
+    };
 
     fn workers() -> Vec<Arc<WorkerMetrics>> {
         let new = |index| Arc::new(WorkerMetrics::new(index, &["no_route"], &["reset"]));
@@ -496,6 +502,7 @@ mod tests {
             generation: 3,
             reload_failures: 1,
             hand_overs: &HandOvers::default(),
+            lookups: &Lookups::default(),
         })
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::counter::SharedCounter;
 use super::hand_over::HandOvers;
+use super::lookups::Lookups;
 use super::worker::WorkerMetrics;
 
 /// The state of one instance at the time of reading.
@@ -25,6 +26,7 @@ pub struct Report<'a> {
     pub generation: u64,
     pub reload_failures: u64,
     pub hand_overs: &'a HandOvers,
+    pub lookups: &'a Lookups,
 }
 
 /// One endpoint of a cluster, as the balancer sees it.

@@ -371,6 +371,10 @@ impl<K: Clone + Eq + Hash, S> Series<K, S> {
         if let Some(known) = series.get(key) {
             return Arc::clone(known);
         }
+        if series.len() >= SERIES_MAX {
+            // Of what is gone, as endpoints go with the addresses of names.
+            series.retain(|_, series| Arc::strong_count(series) > 1);
+        }
         let key = if series.len() < SERIES_MAX { key.clone() } else { overflow() };
         let made = series.entry(key.clone()).or_insert_with(|| Arc::new(new(&key)));
         Arc::clone(made)
@@ -411,14 +415,25 @@ mod tests {
     #[test]
     fn new_label_sets_beyond_the_bound_share_one_series() {
         let worker = worker();
-        for n in 0..SERIES_MAX {
-            worker.ai_series(&format!("model-{n}"));
-        }
+        let held: Vec<_> =
+            (0..SERIES_MAX).map(|n| worker.ai_series(&format!("model-{n}"))).collect();
         let beyond = worker.ai_series("one-more");
         assert_eq!(&*beyond.model, OVERFLOW);
         assert!(Arc::ptr_eq(&beyond, &worker.ai_series("and-another")));
         assert_eq!(&*worker.ai_series("model-7").model, "model-7");
         assert_eq!(worker.all_ai_series().len(), SERIES_MAX + 1);
+        drop(held);
+    }
+
+    #[test]
+    fn series_that_nobody_counts_in_any_more_give_their_room_to_new_ones() {
+        let worker = worker();
+        for n in 0..SERIES_MAX {
+            worker.upstream_series("docs", &format!("docs.internal/10.0.0.1:{n}"));
+        }
+        let new = worker.upstream_series("docs", "docs.internal/10.0.0.2:80");
+        assert_eq!(&*new.endpoint, "docs.internal/10.0.0.2:80");
+        assert_eq!(worker.all_upstream_series().len(), 1);
     }
 
     #[test]

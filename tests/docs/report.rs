@@ -6,7 +6,8 @@ use std::sync::Arc;
 use ringgate::telemetry::worker::Driver;
 use ringgate::telemetry::{
     CertificateReport, ClusterReport, EndpointReport, HandOvers, Line, LineFormat, Load,
-    LogEntries, Outcome, ProcessStats, Report, RequestKey, StampCache, WorkerMetrics, prometheus,
+    LogEntries, Lookups, Outcome, ProcessStats, Report, RequestKey, StampCache, WorkerMetrics,
+    prometheus,
 };
 
 /// Type and labels by name.
@@ -73,6 +74,7 @@ fn page() -> String {
         generation: 1,
         reload_failures: 0,
         hand_overs: &HandOvers::default(),
+        lookups: &Lookups::default(),
     })
 }
 

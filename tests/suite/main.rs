@@ -22,6 +22,7 @@ mod http2;
 mod keep_alive;
 mod limits;
 mod memory;
+mod names;
 mod queue;
 mod refusals;
 mod reload;

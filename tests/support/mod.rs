@@ -2,6 +2,7 @@
 //! clients that see every byte.
 
 pub mod client;
+pub mod dns;
 pub mod gate;
 pub mod gateway;
 pub mod http2;

@@ -5,19 +5,24 @@
 
 mod follow;
 mod lookup;
+pub(super) mod memory;
 mod schedule;
+mod service;
+mod system;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use self::follow::{Follower, News};
+use self::follow::{Follower, News, Surroundings};
+use self::lookup::Lookups;
 use crate::proxy::overlay::Overlay;
-use crate::proxy::settings::{Name, Settings};
+use crate::proxy::settings::{Name, Resolver, Settings};
+use crate::telemetry;
 
 /// How long a start or a reload waits for the addresses of names that it brings.
 const FIRST_TIME: Duration = Duration::from_secs(1);
@@ -25,18 +30,14 @@ const FIRST_TIME: Duration = Duration::from_secs(1);
 /// Changes that come within this time make one snapshot.
 const GATHERED: Duration = Duration::from_millis(10);
 
-/// Lookups at one time. A silent server holds each for some seconds.
-const LOOKUPS_MAX: usize = 256;
-
 /// News on their way. Who has more waits, and looks up nothing meanwhile.
 const NEWS_MAX: usize = 256;
 
 /// The names that the configuration in force has.
 pub(super) struct Names {
     followed: HashMap<Name, Followed>,
-    lookups: Arc<Semaphore>,
+    around: Surroundings,
     news: mpsc::Receiver<News>,
-    teller: mpsc::Sender<News>,
     /// When what has changed is to be published.
     due: Option<Instant>,
 }
@@ -44,8 +45,21 @@ pub(super) struct Names {
 /// A name and the task that looks it up.
 struct Followed {
     task: JoinHandle<()>,
+    hurry: Arc<Notify>,
     /// Its first answer is waited for.
     is_awaited: bool,
+}
+
+impl Followed {
+    fn start(name: &Name, overlay: &Overlay, around: &Surroundings) -> Self {
+        let known = overlay.name(name);
+        let hurry = Arc::new(Notify::new());
+        Self {
+            is_awaited: known.is_empty(),
+            task: Follower::new(name, known, around).start(Arc::clone(&hurry)),
+            hurry,
+        }
+    }
 }
 
 impl Drop for Followed {
@@ -55,26 +69,35 @@ impl Drop for Followed {
 }
 
 impl Names {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(settings: &Resolver) -> Self {
         let (teller, news) = mpsc::channel(NEWS_MAX);
-        let lookups = Arc::new(Semaphore::new(LOOKUPS_MAX));
-        Self { followed: HashMap::new(), lookups, news, teller, due: None }
+        let lookups = Lookups::new(settings.clone());
+        let around = Surroundings { lookups, counts: Arc::default(), teller };
+        Self { followed: HashMap::new(), around, news, due: None }
+    }
+
+    /// Lookups so far.
+    pub(super) fn counts(&self) -> Arc<telemetry::Lookups> {
+        Arc::clone(&self.around.counts)
     }
 
     /// Follows the names in `settings` from now on, and no others. Waits a moment for the
-    /// addresses of those that are new.
+    /// addresses of those that have none yet; the others are looked up anew meanwhile.
     pub(super) async fn follow(&mut self, settings: &Settings, overlay: &mut Overlay) {
-        let endpoints = settings.clusters.iter().flat_map(|cluster| &cluster.endpoints);
         let mut before = std::mem::take(&mut self.followed);
+        if self.around.lookups.settings != settings.resolver {
+            self.around.lookups = Lookups::new(settings.resolver.clone());
+            before.clear();
+        }
+        let endpoints = settings.clusters.iter().flat_map(|cluster| &cluster.endpoints);
         for name in endpoints.filter_map(|endpoint| endpoint.address.name()) {
-            let known = before.remove(&name);
-            let (lookups, teller) = (&self.lookups, &self.teller);
-            self.followed.entry(name).or_insert_with_key(|name| {
-                known.unwrap_or_else(|| Followed {
-                    task: Follower::new(name, lookups, teller).start(),
-                    is_awaited: true,
-                })
-            });
+            if let Some(known) = before.remove(&name) {
+                known.hurry.notify_one();
+                self.followed.insert(name, known);
+            } else if !self.followed.contains_key(&name) {
+                let followed = Followed::start(&name, overlay, &self.around);
+                self.followed.insert(name, followed);
+            }
         }
         overlay.retain_names(|name| self.followed.contains_key(name));
         self.first_answers(overlay).await;
@@ -95,14 +118,14 @@ impl Names {
     /// given up.
     pub(super) async fn changed(&mut self, overlay: &mut Overlay) {
         loop {
-            let due = self.due;
+            let due = self.due.map(tokio::time::sleep_until);
             tokio::select! {
                 Some(news) = self.news.recv() => {
                     if self.take_in(news, overlay) {
                         self.due.get_or_insert_with(|| Instant::now() + GATHERED);
                     }
                 }
-                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                () = at(due) => {
                     self.due = None;
                     return;
                 }
@@ -112,10 +135,17 @@ impl Names {
 
     /// Whether anything has changed.
     fn take_in(&mut self, news: News, overlay: &mut Overlay) -> bool {
-        let News { name, addresses } = news;
+        let News { name, targets } = news;
         // Its task may have told it just before it was ended.
         let Some(followed) = self.followed.get_mut(&name) else { return false };
         followed.is_awaited = false;
-        addresses.is_some_and(|addresses| overlay.set_name(&name, addresses))
+        targets.is_some_and(|targets| overlay.set_name(&name, targets))
+    }
+}
+
+async fn at(due: Option<tokio::time::Sleep>) {
+    match due {
+        Some(sleep) => sleep.await,
+        None => std::future::pending().await,
     }
 }

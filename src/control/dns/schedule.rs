@@ -2,22 +2,7 @@
 
 use std::time::Duration;
 
-/// What bounds the word of a DNS server.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Bounds {
-    /// An answer counts for at least so long, whatever its time to live.
-    pub min_ttl: Duration,
-    /// An answer counts for at most so long.
-    pub max_ttl: Duration,
-    /// How long the last good answer stays while lookups fail; `None` is for ever.
-    pub hold: Option<Duration>,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self { min_ttl: Duration::from_secs(1), max_ttl: Duration::from_secs(300), hold: None }
-    }
-}
+use crate::proxy::settings::Resolver;
 
 /// The pause after a first failure. It doubles with each that follows.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -30,7 +15,10 @@ const SPREAD: f64 = 0.1;
 /// The timetable of one name.
 #[derive(Debug)]
 pub(super) struct Schedule {
-    bounds: Bounds,
+    min_ttl: Duration,
+    max_ttl: Duration,
+    /// How long the last good answer stays; `None` is for ever.
+    hold: Option<Duration>,
     /// Failures in a row.
     failures: u32,
     /// When the last good answer came. Emptied when it does not hold any more.
@@ -46,25 +34,26 @@ pub(super) struct AfterFailure {
 }
 
 impl Schedule {
-    pub(super) fn new(bounds: Bounds) -> Self {
-        Self { bounds, failures: 0, good_at: None }
+    /// `is_known`: there is a good answer from before.
+    pub(super) fn new(settings: &Resolver, is_known: bool) -> Self {
+        let Resolver { min_ttl, max_ttl, hold, .. } = *settings;
+        Self { min_ttl, max_ttl, hold, failures: 0, good_at: is_known.then_some(Duration::ZERO) }
     }
 
-    /// How long to wait after a good answer. `now` is on any clock that never goes back; `draw` is
-    /// at random from 0 to 1.
+    /// How long to wait after a good answer. `now` counts from the beginning; `draw` is at random
+    /// from 0 to 1.
     pub(super) fn answered(&mut self, now: Duration, ttl: Duration, draw: f64) -> Duration {
-        let Bounds { min_ttl, max_ttl, .. } = self.bounds;
         self.failures = 0;
         self.good_at = Some(now);
-        ttl.min(max_ttl).mul_f64(1.0 - SPREAD * draw).max(min_ttl)
+        ttl.min(self.max_ttl).mul_f64(1.0 - SPREAD * draw).max(self.min_ttl)
     }
 
     /// What to do after no answer, or after one that there is no such name.
     pub(super) fn failed(&mut self, now: Duration, draw: f64) -> AfterFailure {
         let doubled = FIRST_PAUSE.saturating_mul(1 << self.failures.min(10));
         self.failures = self.failures.saturating_add(1);
-        let pause = doubled.min(PAUSE_MAX).mul_f64(1.0 - SPREAD * draw).max(self.bounds.min_ttl);
-        let Some((good_at, hold)) = self.good_at.zip(self.bounds.hold) else {
+        let pause = doubled.min(PAUSE_MAX).mul_f64(1.0 - SPREAD * draw).max(self.min_ttl);
+        let Some((good_at, hold)) = self.good_at.zip(self.hold) else {
             return AfterFailure { pause, expires: false };
         };
         let left = (good_at + hold).saturating_sub(now);
@@ -85,7 +74,8 @@ mod tests {
     }
 
     fn schedule(hold: Option<Duration>) -> Schedule {
-        Schedule::new(Bounds { min_ttl: secs(2), max_ttl: secs(100), hold })
+        let bounds = Resolver { min_ttl: secs(2), max_ttl: secs(100), hold, ..Resolver::default() };
+        Schedule::new(&bounds, false)
     }
 
     #[test]
@@ -140,5 +130,13 @@ mod tests {
         schedule.answered(secs(200), secs(60), 0.0);
         assert!(!schedule.failed(secs(219), 0.0).expires);
         assert!(schedule.failed(secs(220), 0.0).expires);
+    }
+
+    #[test]
+    fn what_was_known_before_holds_from_the_beginning() {
+        let settings = Resolver { hold: Some(secs(20)), ..Resolver::default() };
+        let mut schedule = Schedule::new(&settings, true);
+        assert!(!schedule.failed(secs(19), 0.0).expires);
+        assert!(schedule.failed(secs(20), 0.0).expires);
     }
 }
