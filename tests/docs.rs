@@ -47,10 +47,12 @@ respond = {}
 redirect = { scheme = "https" }
 
 [cluster.NAME]
+sticky = { cookie = "a" }
 [[cluster.NAME.endpoint]]
 address = "127.0.0.1:3000"
 
 [model.NAME]
+sticky = { cookie = "b" }
 [[model.NAME.endpoint]]
 provider = "vllm"
 url = "http://127.0.0.1:8000/v1"

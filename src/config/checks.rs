@@ -1,13 +1,16 @@
 //! What can be wrong between parts that are right by themselves.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::{IpAddr, SocketAddr};
 
 use super::cover::covers;
 use super::model::NamedModel;
 use super::reader::Value;
 use super::section::Placed;
-use crate::proxy::settings::{Action, Admin, Listener, PathPattern, Redirect, Route};
+use crate::proxy::settings::{
+    Action, Admin, Cluster, Listener, PathPattern, Redirect, Route, Sticky,
+};
 
 /// Two listeners with one name.
 pub(super) fn names(listeners: &[Placed<'_, Listener>]) {
@@ -66,6 +69,24 @@ pub(super) fn model_names(models: &[Placed<'_, NamedModel>]) {
         {
             if let Some(owner) = owners.insert(alias, &model.is.name) {
                 at.problem(format_args!("The model {owner:?} has this name or alias already."));
+            }
+        }
+    }
+}
+
+/// Two clusters whose cookies browsers take for one.
+pub(super) fn sticky_names(clusters: &[Placed<'_, Cluster>]) {
+    let mut first: HashMap<_, &str> = HashMap::new();
+    for cluster in clusters {
+        let Some(Sticky { cookie, path, domain, .. }) = &cluster.is.sticky else { continue };
+        match first.entry((cookie, path, domain)) {
+            Entry::Vacant(new) => drop(new.insert(&cluster.is.name)),
+            Entry::Occupied(other) => {
+                cluster.at.child("sticky").child("cookie").warning(format_args!(
+                    "The cluster {:?} has a cookie of this name. A browser that uses both under \
+                     one host loses its place with each change. Give each a name of its own.",
+                    other.get(),
+                ))
             }
         }
     }

@@ -6,6 +6,7 @@ use super::balance::balance;
 use super::reader::Value;
 use super::retry::retry;
 use super::section::{Placed, Section};
+use super::sticky::sticky;
 use super::{address, name, tls, units};
 use crate::http::proxy_protocol::Version;
 use crate::proxy::settings::{Address, Cluster, ClusterTimeouts, Endpoint};
@@ -77,6 +78,7 @@ pub(super) fn cluster_of(
         // Providers are not told of clients.
         proxy_protocol: None,
         balance: balance(section),
+        sticky: section.take("sticky", |value| value.section(sticky)),
         retry: section.section("retry", retry),
         max_in_flight: max_in_flight(section),
         queue: queue.and_then(|places| usize::try_from(places).ok()).unwrap_or(QUEUE),

@@ -26,6 +26,7 @@ mod resolver;
 mod route;
 mod section;
 mod server;
+mod sticky;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -144,6 +145,7 @@ fn settings(root: &mut Section<'_>) -> Settings {
     checks::names(&listeners);
     checks::binds(root.at(), &admin, &listeners);
     checks::model_names(&models);
+    checks::sticky_names(&clusters);
     // Where something could not be read, a stand-in would be warned of.
     if root.at().is_all_well() {
         checks::shadowed_routes(&routes);

@@ -6,11 +6,10 @@ use super::attempt::Outgoing;
 use super::error::ExchangeError;
 use super::exchange::Exchange;
 use super::reserve::{InCluster, Wish};
-use super::settings::{HashOn, Route};
+use super::settings::Route;
 use super::view::ClusterView;
 use crate::http::refusal::Refusal;
-use crate::http::{cookie, upgrade};
-use crate::policy::balance::hash;
+use crate::http::upgrade;
 use crate::policy::retry::{Failure, Sent};
 use crate::telemetry::record::Outcome;
 
@@ -54,13 +53,13 @@ impl Exchange<'_> {
         self.total_until = cluster.timeouts.total.map(|total| self.record.began + total);
         self.attempts.body_is_held = matches!(outgoing, Outgoing::Call(_));
         cluster.pay_in();
-        let key = cluster.hash_on.as_ref().and_then(|hash_on| self.key(hash_on));
+        let affinity = self.affinity(cluster);
         let mut in_cluster: Option<InCluster> = None;
         // Endpoints that have failed. Allocates nothing before the first failure.
         let mut failed = Vec::new();
         let mut failure = None;
         loop {
-            let wish = Wish { outgoing, failed: &failed, key };
+            let wish = Wish { outgoing, failed: &failed, affinity };
             let in_flight = match self.reserve(cluster, wish, &mut in_cluster).await {
                 Ok(in_flight) => in_flight,
                 // There is no room for another attempt: what the last one found is the answer.
@@ -84,7 +83,7 @@ impl Exchange<'_> {
                 if !may_ask_again(&error) {
                     failed.push(index);
                 }
-                let wish = Wish { outgoing, failed: &failed, key };
+                let wish = Wish { outgoing, failed: &failed, affinity };
                 if !self.tries_again(cluster, wish, &error) {
                     return Err(error);
                 }
@@ -145,20 +144,6 @@ impl Exchange<'_> {
                 idempotent: request.method.is_idempotent(),
                 replayable: request.body.is_empty(),
             },
-        }
-    }
-
-    /// The hash of what requests with the same endpoint have in common.
-    fn key(&self, hash_on: &HashOn) -> Option<u64> {
-        let head = &self.scratch.head;
-        let request = &self.scratch.request;
-        match hash_on {
-            HashOn::ClientIp => Some(match self.client.address.ip().to_canonical() {
-                std::net::IpAddr::V4(ip) => hash(&ip.octets()),
-                std::net::IpAddr::V6(ip) => hash(&ip.octets()),
-            }),
-            HashOn::Header(name) => request.get(head, name).map(hash),
-            HashOn::Cookie(name) => cookie::find(request.get(head, "cookie")?, name).map(hash),
         }
     }
 }

@@ -16,6 +16,7 @@ use super::scratch::Scratch;
 use super::security_fields::SecurityFields;
 use super::settings::{Action, HeaderEdits, Route, StaticResponse};
 use super::shared::Hold;
+use super::sticky::Sticky;
 use super::view::View;
 use crate::ai::call::Dialect;
 use crate::ai::stream::FirstEvent;
@@ -195,6 +196,8 @@ impl<'c> Exchange<'c> {
     /// Writes the request head for an endpoint of a cluster into `scratch.out`.
     pub(super) fn write_cluster_request(&mut self, route: &Route) {
         self.asks_to_switch = self.asks_to_switch_on(route);
+        let cluster = self.record.cluster.as_deref();
+        let sticky = cluster.and_then(|cluster| cluster.sticky.as_deref());
         let Scratch { head, request, path, out, .. } = &mut *self.scratch;
         let (new_prefix, rest) = route.change_prefix(path);
         out.clear();
@@ -213,6 +216,7 @@ impl<'c> Exchange<'c> {
                 fields: &request.fields,
             },
             edits: &route.request_headers,
+            hidden_cookie: sticky.and_then(Sticky::hidden_name),
             expect: request.expects_continue && !self.body.is_ended(),
             upgrade: self.asks_to_switch,
         }

@@ -3,6 +3,8 @@
 use super::client_address::ClientFields;
 use super::security_fields::SecurityFields;
 use super::settings::HeaderEdits;
+use super::sticky::SetCookie;
+use crate::http::cookie;
 use crate::http::field_name::FieldName;
 use crate::http::fields::{Field, Fields};
 use crate::http::h1::{BodyEncoder, RequestHead, ResponseHead};
@@ -79,6 +81,8 @@ pub(super) struct ClusterRequest<'a> {
     pub(super) client: ClientFields<'a>,
     pub(super) certificate: Option<&'a ClientCertificate>,
     pub(super) edits: &'a HeaderEdits,
+    /// The name of the cookie that is between the client and us.
+    pub(super) hidden_cookie: Option<&'a str>,
     /// The client waits for 100 (Continue) from the endpoint.
     pub(super) expect: bool,
     /// The endpoint may switch to one of the protocols that the client's Upgrade names.
@@ -106,6 +110,7 @@ impl ClusterRequest<'_> {
             | FieldName::ContentLength
             | FieldName::TransferEncoding
             | FieldName::Expect => false,
+            FieldName::Cookie => self.hidden_cookie.is_none(),
             // Written below, with what a trusted client said in front.
             FieldName::Forwarded
             | FieldName::XForwardedFor
@@ -120,6 +125,9 @@ impl ClusterRequest<'_> {
                 (trusted || !is_forwarding(known, name)) && !is_client_certificate(known, name)
             }
         });
+        if let Some(name) = self.hidden_cookie {
+            self.write_other_cookies(name, out);
+        }
         self.framing.write(out);
         if self.expect {
             out.extend_from_slice(b"expect: 100-continue\r\n");
@@ -135,6 +143,17 @@ impl ClusterRequest<'_> {
         out.extend_from_slice(b"via: 1.1 ringgate\r\n");
         write_set(out, self.edits);
         out.extend_from_slice(b"\r\n");
+    }
+
+    fn write_other_cookies(&self, hidden: &str, out: &mut Vec<u8>) {
+        if replaces(self.edits, b"cookie") {
+            return;
+        }
+        for field in self.head.fields.all(FieldName::Cookie).filter(|field| !field.hop_by_hop) {
+            if cookie::write_others(field.value.of(self.bytes), hidden, b"cookie: ", out) {
+                out.extend_from_slice(b"\r\n");
+            }
+        }
     }
 
     /// Who the client is by a verified certificate. Nobody but Ringgate says this.
@@ -171,6 +190,8 @@ pub(super) struct Response<'a> {
     pub(super) keep_alive: bool,
     pub(super) edits: &'a HeaderEdits,
     pub(super) security: SecurityFields,
+    /// Of a sticky cluster.
+    pub(super) cookie: Option<SetCookie<'a>>,
 }
 
 impl Response<'_> {
@@ -181,8 +202,12 @@ impl Response<'_> {
         copy_fields(out, bytes, head.fields.as_slice(), self.edits, |field| match field.known {
             FieldName::ContentLength => as_stated,
             FieldName::TransferEncoding => false,
+            FieldName::SetCookie => keeps_cookie(self.cookie, bytes, field),
             _ => true,
         });
+        if let Some(cookie) = self.cookie {
+            cookie.write(out);
+        }
         self.framing.write(out);
         write_connection(out, self.version, self.keep_alive);
         self.security.write(self.edits, |name| head.get(bytes, name).is_some(), out);
@@ -206,20 +231,32 @@ pub(super) struct Switch<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) head: &'a ResponseHead,
     pub(super) edits: &'a HeaderEdits,
+    /// Of a sticky cluster.
+    pub(super) cookie: Option<SetCookie<'a>>,
 }
 
 impl Switch<'_> {
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         let Self { bytes, head, .. } = *self;
         write_status_line(out, head.status, head.reason.of(bytes));
-        // No body follows, whatever they say (RFC 9110, 8.6).
-        copy_fields(out, bytes, head.fields.as_slice(), self.edits, |field| {
-            !matches!(field.known, FieldName::ContentLength | FieldName::TransferEncoding)
+        copy_fields(out, bytes, head.fields.as_slice(), self.edits, |field| match field.known {
+            // No body follows, whatever they say (RFC 9110, 8.6).
+            FieldName::ContentLength | FieldName::TransferEncoding => false,
+            FieldName::SetCookie => keeps_cookie(self.cookie, bytes, field),
+            _ => true,
         });
+        if let Some(cookie) = self.cookie {
+            cookie.write(out);
+        }
         write_upgrade(out, bytes, &head.fields);
         write_set(out, self.edits);
         out.extend_from_slice(b"\r\n");
     }
+}
+
+/// Whether an endpoint's Set-Cookie goes on: not where it would take the place of ours.
+fn keeps_cookie(cookie: Option<SetCookie<'_>>, bytes: &[u8], field: &Field) -> bool {
+    cookie.is_none_or(|cookie| !cookie.replaces(field.value.of(bytes)))
 }
 
 /// The same protocols on the next connection (RFC 9110, 7.8).

@@ -2,12 +2,14 @@
 //!
 //! In the order in which a request meets them: [`worker`] takes the connection, `connection` finds
 //! out what it speaks, `downstream` reads heads from it, `exchange` goes through the phases,
-//! `route` decides, `attempts` goes on until one succeeds, `reserve` picks an endpoint with room,
-//! `queue` is where to wait for it, `attempt` connects, `forward` writes heads, `relay` and `upload`
+//! `route` decides, `attempts` goes on until one succeeds, `reserve` picks an endpoint with room
+//! (`affinity` knows which one would be best, be it for a cookie of `sticky`), `queue` is where to
+//! wait for it, `attempt` connects, `forward` writes heads, `relay` and `upload`
 //! move bodies (those of AI calls are received by `held_body` and understood by `call`), `answer`
 //! speaks for Ringgate itself, `record` is what remains, and `settle` counts and logs it.
 
 mod admit;
+mod affinity;
 mod answer;
 mod attempt;
 mod attempts;
@@ -41,6 +43,7 @@ pub mod settings;
 mod settle;
 pub mod shared;
 pub mod snapshot;
+mod sticky;
 mod tunnel;
 mod upgrade;
 mod upload;

@@ -274,6 +274,7 @@ impl Exchange<'_> {
                 keep_alive: true,
                 edits: HeaderEdits::none(),
                 security: SecurityFields::None,
+                cookie: None,
             };
             interim.write_interim(&mut scratch.out);
             let sent = downstream.link.send_interim(&scratch.out).await;
@@ -287,6 +288,8 @@ impl Exchange<'_> {
     fn write_response_head(&mut self, received: &mut Input, request_is_whole: bool) -> Framing {
         let edits = Self::response_edits(&self.view, self.record.route);
         let security = self.security_fields();
+        let sticky = self.sticky();
+        let cookie = sticky.as_deref().map(|sticky| self.set_cookie(sticky));
         let draining = self.downstream.worker.is_draining();
         let Self { scratch, record, .. } = self;
         let version = scratch.request.version;
@@ -301,6 +304,7 @@ impl Exchange<'_> {
             keep_alive: self.keep_alive,
             edits,
             security,
+            cookie,
         };
         response.write(&mut scratch.out);
         record.streamed = scratch.response.field(FieldName::ContentType).is_some_and(|field| {

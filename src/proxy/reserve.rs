@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
+use super::affinity::Affinity;
 use super::attempt::Outgoing;
 use super::downstream::Downstream;
 use super::error::ExchangeError;
@@ -20,8 +21,7 @@ pub(super) struct Wish<'a> {
     pub(super) outgoing: Outgoing<'a>,
     /// Endpoints that have failed it.
     pub(super) failed: &'a [usize],
-    /// Hashed, where the cluster balances by it.
-    pub(super) key: Option<u64>,
+    pub(super) affinity: Affinity,
 }
 
 /// What a look for room brought.
@@ -126,6 +126,12 @@ impl ClusterView {
     }
 
     fn take_endpoint(self: &Rc<Self>, choice: &Choice<'_>) -> Room {
+        if let Some(index) = choice.wish.affinity.pinned()
+            && choice.suits(index)
+        {
+            // It is waited for, as if there were no other.
+            return self.take_pinned(index).map_or(Room::Full, Room::Taken);
+        }
         let balancers = [Some(&self.balancers.primary), self.balancers.backup.as_ref()];
         for balancer in balancers.into_iter().flatten() {
             if let Some(in_flight) = self.take_from(balancer, choice) {
@@ -139,6 +145,16 @@ impl ClusterView {
         Room::Nobody
     }
 
+    /// Whatever its weight, and also if it stands in for others.
+    fn take_pinned(self: &Rc<Self>, index: usize) -> Option<InFlight> {
+        let endpoint = &self.endpoints[index];
+        count_up(&endpoint.state.in_flight, endpoint.max_in_flight).then(|| InFlight {
+            cluster: Rc::clone(self),
+            endpoint: index,
+            is_used: true,
+        })
+    }
+
     fn take_from(self: &Rc<Self>, balancer: &Balancer, choice: &Choice<'_>) -> Option<InFlight> {
         // A retry takes no turn of others: where two endpoints take turns, one that fails would
         // else be the first choice of every request.
@@ -147,7 +163,7 @@ impl ClusterView {
         let turn = if is_retry { &own_turn } else { &self.state.turn };
         // Another worker may take the last room between the pick and the count.
         for _ in 0..=self.endpoints.len() {
-            let index = balancer.pick(choice, turn, choice.wish.key)?;
+            let index = balancer.pick(choice, turn, choice.wish.affinity.hash())?;
             let endpoint = &self.endpoints[index];
             if count_up(&endpoint.state.in_flight, endpoint.max_in_flight) {
                 return Some(InFlight { cluster: Rc::clone(self), endpoint: index, is_used: true });
@@ -186,6 +202,11 @@ impl ClusterView {
             there.peek()?;
             Some(there.any(|index| self.endpoints[index].has_room()))
         };
+        if self.sticky.is_some() {
+            // Somebody may wait for one that is drained, or for a backup.
+            let mut there = (0..self.endpoints.len()).filter(is_there);
+            return self.is_below_limit() && there.any(|index| self.endpoints[index].has_room());
+        }
         let backup = || self.balancers.backup.as_ref().and_then(has_room);
         self.is_below_limit() && has_room(&self.balancers.primary).or_else(backup) == Some(true)
     }

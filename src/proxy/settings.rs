@@ -385,6 +385,7 @@ pub struct Cluster {
     /// Connections to endpoints begin with a header of this version.
     pub proxy_protocol: Option<Version>,
     pub balance: Balance,
+    pub sticky: Option<Sticky>,
     pub retry: retry::Settings,
     /// Exchanges in flight on all endpoints together; `None` is no limit.
     pub max_in_flight: Option<u32>,
@@ -424,6 +425,32 @@ impl Default for Balance {
             slow_start: None,
         }
     }
+}
+
+/// A cookie that keeps a client with its endpoint.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sticky {
+    /// Its name.
+    pub cookie: String,
+    /// `None`: until the browser is closed.
+    pub max_age: Option<Duration>,
+    pub path: String,
+    pub domain: Option<String>,
+    pub secure: bool,
+    pub http_only: bool,
+    pub same_site: Option<SameSite>,
+    /// Endpoints do not see it.
+    pub indirect: bool,
+    /// What its values are hashed with.
+    pub key: Option<Secret>,
+}
+
+/// Which requests from other sites have the cookie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SameSite {
+    Strict,
+    Lax,
+    None,
 }
 
 /// `None` is no limit (`"0s"` in the file).

@@ -8,6 +8,7 @@ use super::overlay::{Overlay, Resolved};
 use super::route::RouteTable;
 use super::settings::{self, Settings};
 use super::shared::{ClusterState, EndpointState, Registry};
+use super::sticky::Sticky;
 use crate::net::tls::{ClientTls, ServerTls};
 use crate::policy::balance::Balancer;
 use crate::policy::retry;
@@ -47,6 +48,7 @@ pub(super) struct Cluster {
     /// What handshakes are made with, for each endpoint that wants one.
     pub(super) endpoints_tls: Vec<Option<Arc<ClientTls>>>,
     pub(super) balancers: Arc<Balancers>,
+    pub(super) sticky: Option<Arc<Sticky>>,
 }
 
 /// Pick among all endpoints of a cluster; only weights differ.
@@ -89,6 +91,10 @@ impl Cluster {
         Self {
             name: Arc::clone(&state.name),
             balancers: Arc::new(Balancers::compile(&settings, &endpoints)),
+            sticky: settings.sticky.as_ref().map(|sticky| {
+                let labels = endpoints.iter().map(|endpoint| &*endpoint.label);
+                Arc::new(Sticky::compile(sticky, &settings.name, labels))
+            }),
             endpoints_tls,
             endpoints,
             state,
@@ -217,6 +223,7 @@ fn ops_cluster(name: &str) -> settings::Cluster {
         },
         proxy_protocol: None,
         balance: settings::Balance::default(),
+        sticky: None,
         retry: retry::Settings::default(),
         max_in_flight: None,
         queue: 0,

@@ -41,9 +41,12 @@ impl Exchange<'_> {
         let arrived = self.downstream.worker.core.now();
         let protocol = self.check_switch(received.bytes())?;
         let edits = Self::response_edits(&self.view, self.record.route);
+        let sticky = self.sticky();
+        let cookie = sticky.as_deref().map(|sticky| self.set_cookie(sticky));
         let Self { scratch, downstream, record, .. } = self;
         scratch.out.clear();
-        Switch { bytes: received.bytes(), head: &scratch.response, edits }.write(&mut scratch.out);
+        let (bytes, head) = (received.bytes(), &scratch.response);
+        Switch { bytes, head, edits, cookie }.write(&mut scratch.out);
         received.consume(scratch.response.len);
         self.keep_alive = false;
         record.status = Some(scratch.response.status);

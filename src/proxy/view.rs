@@ -11,6 +11,7 @@ use super::queue::ShedReason;
 use super::settings::{self, EndpointTls, HashOn, Provider};
 use super::shared::{ClusterState, EndpointState};
 use super::snapshot::{Balancers, Cluster, Snapshot};
+use super::sticky::Sticky;
 use super::worker::ListenerState;
 use crate::http::proxy_protocol::Version;
 use crate::net::tls::{ClientTls, HandshakeFailure, ServerTls};
@@ -44,6 +45,8 @@ pub(super) struct ClusterView {
     pub(super) balancers: Arc<Balancers>,
     /// What requests are balanced by, if the algorithm hashes.
     pub(super) hash_on: Option<HashOn>,
+    /// The cookie that keeps a client with its endpoint.
+    pub(super) sticky: Option<Arc<Sticky>>,
     pub(super) slow_start_ns: u64,
     pub(super) observes_latency: bool,
     pub(super) retry: retry::Settings,
@@ -267,6 +270,7 @@ impl ClusterView {
                 Algorithm::ConsistentHash => Some(balance.hash_on.clone()),
                 _ => None,
             },
+            sticky: cluster.sticky.clone(),
             slow_start_ns: nanos(balance.slow_start.unwrap_or_default()),
             observes_latency: balance.algorithm == Algorithm::PeakEwma,
             retry: settings.retry.clone(),

@@ -30,6 +30,7 @@ mod retries;
 mod routing;
 mod rules;
 mod slow;
+mod sticky;
 mod streaming;
 mod tls;
 mod tls_upstream;

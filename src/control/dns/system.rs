@@ -65,7 +65,8 @@ fn changed() -> [Option<SystemTime>; FILES.len()] {
 fn make(settings: &settings::Resolver) -> Result<TokioResolver, NetError> {
     let (config, options) = match settings.servers.as_slice() {
         // A file without a server means the one of this machine (resolv.conf(5)).
-        [] => read_system_conf().unwrap_or_else(|_| {
+        [] => read_system_conf().unwrap_or_else(|error| {
+            tracing::warn!(%error, "no use of /etc/resolv.conf: the DNS server of this machine is asked");
             let here = SocketAddr::from((Ipv4Addr::LOCALHOST, DNS_PORT));
             (of_servers(&[here]), ResolverOpts::default())
         }),
