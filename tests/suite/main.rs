@@ -14,6 +14,7 @@ mod client_address;
 mod compressed;
 mod descriptors;
 mod drain;
+mod examples;
 mod forwarding;
 mod framing;
 mod grpc;
