@@ -68,8 +68,8 @@ fn busy_worker(index: usize) -> Arc<WorkerMetrics> {
         }
     }
     worker.overhead.record(7_300);
-    worker.upstream_series("docs", "10.0.0.1:80").connect.record(250_000);
-    worker.upstream_series("docs", "10.0.0.1:80").first_byte.record(2_500_000);
+    worker.upstream_series("docs", "10.0.0.1:80", &["connect_failed"]).connect.record(250_000);
+    worker.upstream_series("docs", "10.0.0.1:80", &["connect_failed"]).first_byte.record(2_500_000);
     let handshakes = worker.handshake_series("public", &["timeout", "closed"]);
     handshakes.count("1.3", true);
     handshakes.failures.inc(1);

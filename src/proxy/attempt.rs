@@ -61,14 +61,27 @@ impl Exchange<'_> {
         self.record.attempts += 1;
         self.record.first_byte_ns = None;
         let outcome = self.try_on(cluster, endpoint, outgoing, fresh).await;
-        let failed = matches!(&outcome, Err(error) if error.is_the_upstreams());
-        if failed {
-            endpoint.series.failures.inc();
-        }
+        let failed = match &outcome {
+            Ok(()) => false,
+            Err(error) => self.note_failure(endpoint, error),
+        };
         if cluster.observes_latency {
             self.observe_latency(endpoint, failed);
         }
         outcome
+    }
+
+    /// Whether the endpoint is to blame; if so, that is counted and remembered.
+    fn note_failure(&self, endpoint: &EndpointView, error: &ExchangeError) -> bool {
+        let Some(failure) = error.endpoint_failure() else { return false };
+        endpoint.series.failures.inc(failure.index());
+        let core = &self.downstream.worker.core;
+        let status = match error {
+            ExchangeError::RetriedStatus(status) => Some(*status),
+            _ => None,
+        };
+        endpoint.state.failures.note(error.reason(), status, core.unix_nanos(core.now()));
+        true
     }
 
     fn observe_latency(&self, endpoint: &EndpointView, failed: bool) {

@@ -88,7 +88,7 @@ impl Exchange<'_> {
                     return Err(error);
                 }
             }
-            self.downstream.worker.metrics.upstream_retries.inc();
+            cluster.series.retries.inc();
             failure = Some(error);
         }
     }
@@ -130,7 +130,7 @@ impl Exchange<'_> {
         }
         let paid = cluster.pay_for_retry();
         if !paid {
-            self.downstream.worker.metrics.retries_over_budget.inc();
+            cluster.series.retries_over_budget.inc();
         }
         paid
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::failure::EndpointFailure;
 use super::queue::Shed;
 use crate::ai::error::{ClientError, ErrorKind};
 use crate::http::refusal::{Refusal, ResponseFault};
@@ -186,20 +187,20 @@ impl ExchangeError {
         }
     }
 
-    /// Whether an endpoint is to blame.
-    pub(super) fn is_the_upstreams(&self) -> bool {
-        matches!(
-            self,
-            Self::ConnectFailed
-                | Self::ConnectTimeout
-                | Self::UpstreamClosed
-                | Self::UpstreamRefused
-                | Self::FirstByteTimeout
-                | Self::UpstreamFault(_)
-                | Self::UpstreamCut
-                | Self::IdleTimeout
-                | Self::RetriedStatus(_)
-        )
+    /// What the endpoint did, if it is to blame.
+    pub(super) fn endpoint_failure(&self) -> Option<EndpointFailure> {
+        Some(match self {
+            Self::ConnectFailed => EndpointFailure::ConnectFailed,
+            Self::ConnectTimeout => EndpointFailure::ConnectTimeout,
+            Self::UpstreamClosed => EndpointFailure::Closed,
+            Self::UpstreamRefused => EndpointFailure::Refused,
+            Self::FirstByteTimeout => EndpointFailure::FirstByteTimeout,
+            Self::UpstreamFault(_) => EndpointFailure::Fault,
+            Self::UpstreamCut => EndpointFailure::Cut,
+            Self::IdleTimeout => EndpointFailure::IdleTimeout,
+            Self::RetriedStatus(_) => EndpointFailure::Status,
+            _ => return None,
+        })
     }
 
     /// What it means for the attempt, while the client has seen nothing of a response.

@@ -21,6 +21,7 @@ mod date;
 mod downstream;
 mod error;
 mod exchange;
+mod failure;
 mod forward;
 mod framed;
 mod held_body;

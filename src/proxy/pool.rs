@@ -1,13 +1,15 @@
 //! Connections to one endpoint, of one worker, that can be used again.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::http2::Connections;
 use crate::net::stream::Stream;
 use crate::runtime::clock::Instant;
+use crate::telemetry::UpstreamSeries;
 
 /// Idle connections kept per endpoint and worker: as many as ten busy clients of HTTP/2 need at a
 /// time. With 256, a thousand requests at a time made 0.4 connections each, and cost four times
@@ -19,9 +21,12 @@ const IDLE_MAX: usize = 1024;
 const IDLE_TIME: Duration = Duration::from_secs(55);
 
 /// A stack: the connection used last is used next, so that the others can age and go.
-#[derive(Default)]
 pub(super) struct Pool {
     idle: RefCell<Vec<Idle>>,
+    /// Told now and then how many lie idle, which costs the requests nothing.
+    series: Arc<UpstreamSeries>,
+    /// What it was told last.
+    told: Cell<u64>,
     /// Those that speak HTTP/2, in use or not.
     pub(super) http2: Rc<Connections>,
 }
@@ -34,6 +39,15 @@ struct Idle {
 }
 
 impl Pool {
+    pub(super) fn new(series: &Arc<UpstreamSeries>) -> Self {
+        Self {
+            idle: RefCell::default(),
+            series: Arc::clone(series),
+            told: Cell::new(0),
+            http2: Rc::default(),
+        }
+    }
+
     /// A connection on which nothing has happened since it was put here. One on which the peer
     /// has closed or spoken is dropped: what it said would be taken for the next response.
     ///
@@ -64,10 +78,25 @@ impl Pool {
         self.idle
             .borrow_mut()
             .retain(|idle| idle.since + IDLE_TIME > now && idle.stream.is_quiet());
+        self.tell((self.idle.borrow().len() + self.http2.idle()) as u64);
     }
 
     pub(super) fn clear(&self) {
         self.http2.clear();
         self.idle.borrow_mut().clear();
+        self.tell(0);
+    }
+
+    fn tell(&self, idle: u64) {
+        let told = self.told.replace(idle);
+        if told != idle {
+            self.series.idle.change(told, idle);
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.tell(0);
     }
 }

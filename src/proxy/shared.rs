@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
 
+use super::failure::{FailureLog, SeenFailure};
 use super::queue::Queue;
 use super::settings::Address;
 use super::snapshot::Snapshot;
@@ -112,6 +113,8 @@ pub struct EndpointState {
     pub(super) at: Option<SocketAddr>,
     /// Where to connect; `None` stands for a name that has not been resolved.
     peer: Option<Peer>,
+    /// What went wrong lately.
+    pub(super) failures: FailureLog,
 }
 
 impl EndpointKey {
@@ -148,7 +151,13 @@ impl EndpointState {
             came_ns: AtomicU64::new(0),
             at: key.at,
             peer: key.peer(),
+            failures: FailureLog::default(),
         }
+    }
+
+    /// What went wrong lately, the last first.
+    pub fn last_failures(&self) -> Vec<SeenFailure> {
+        self.failures.latest_first()
     }
 
     /// Where to connect, if that is known.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::failure::EndpointFailure;
 use super::pool::Pool;
 use super::queue::ShedReason;
 use super::settings::{self, EndpointTls, HashOn, Provider};
@@ -97,6 +98,7 @@ impl Pools {
         &self,
         state: &Arc<EndpointState>,
         tls: Option<&(Arc<ClientTls>, EndpointTls)>,
+        series: &Arc<UpstreamSeries>,
     ) -> Rc<Pool> {
         let has_same_tls = |known: &KnownPool| match (&known.tls, tls) {
             (None, None) => true,
@@ -107,8 +109,7 @@ impl Pools {
         };
         let mut same = self.pools.iter().filter(|known| Arc::ptr_eq(&known.state, state));
         same.find(|known| has_same_tls(known))
-            .map(|known| Rc::clone(&known.pool))
-            .unwrap_or_default()
+            .map_or_else(|| Rc::new(Pool::new(series)), |known| Rc::clone(&known.pool))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Rc<Pool>> {
@@ -244,15 +245,19 @@ impl ClusterView {
             .map(|((state, settings), tls)| {
                 (state, settings, tls.clone().zip(settings.tls.clone()))
             })
-            .map(|(state, settings, tls)| EndpointView {
-                pool: pools.find(state, tls.as_ref()),
-                tls,
-                series: metrics.upstream_series(&cluster.name, &state.label),
-                provider: settings.provider.clone(),
-                http2: settings.http2,
-                max_in_flight: settings.max_in_flight,
-                complained: Cell::new(None),
-                state: Arc::clone(state),
+            .map(|(state, settings, tls)| {
+                let (name, label) = (&cluster.name, &state.label);
+                let series = metrics.upstream_series(name, label, EndpointFailure::LABELS);
+                EndpointView {
+                    pool: pools.find(state, tls.as_ref(), &series),
+                    tls,
+                    series,
+                    provider: settings.provider.clone(),
+                    http2: settings.http2,
+                    max_in_flight: settings.max_in_flight,
+                    complained: Cell::new(None),
+                    state: Arc::clone(state),
+                }
             })
             .collect();
         let settings = &cluster.settings;

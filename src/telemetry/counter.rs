@@ -27,6 +27,21 @@ impl Counter {
     }
 }
 
+/// A number that goes up and down; one writer, as a [`Counter`] has.
+#[derive(Debug, Default)]
+pub struct Gauge(Counter);
+
+impl Gauge {
+    /// Moves it by the difference between what a part of it was and is.
+    pub fn change(&self, was: u64, is: u64) {
+        self.0.set((self.0.get() + is).saturating_sub(was));
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.get()
+    }
+}
+
 /// A count that several threads write.
 #[derive(Debug, Default)]
 pub struct SharedCounter(AtomicU64);
@@ -63,6 +78,11 @@ impl Labelled {
         if let Some(counter) = self.counters.get(index) {
             counter.inc();
         }
+    }
+
+    /// All of them together.
+    pub fn total(&self) -> u64 {
+        self.counters.iter().map(Counter::get).sum()
     }
 
     /// Every label with its count, also those at zero.

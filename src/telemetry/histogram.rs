@@ -114,6 +114,19 @@ impl Histogram {
         self.counts[self.buckets.index(ns)].inc();
         self.sum_ns.add(ns);
     }
+
+    /// How many durations there were.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().map(Counter::get).sum()
+    }
+}
+
+/// Durations that half of all, 95 % and 99 % do not exceed, in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quantiles {
+    pub p50_ns: u64,
+    pub p95_ns: u64,
+    pub p99_ns: u64,
 }
 
 /// What several histograms of one kind say together, at the time of reading.
@@ -154,6 +167,41 @@ impl HistogramTotal {
 
     pub fn sum_ns(&self) -> u64 {
         self.sum_ns
+    }
+
+    /// What has come since `before`, an earlier reading of the same.
+    pub fn since(&self, before: &Self) -> Self {
+        debug_assert_eq!(self.buckets, before.buckets, "only like can be taken from like");
+        let pairs = self.counts.iter().zip(&before.counts);
+        Self {
+            buckets: self.buckets,
+            counts: pairs.map(|(now, before)| now.saturating_sub(*before)).collect(),
+            sum_ns: self.sum_ns.wrapping_sub(before.sum_ns),
+        }
+    }
+
+    /// `None` if there were no durations.
+    pub fn quantiles(&self) -> Option<Quantiles> {
+        Some(Quantiles {
+            p50_ns: self.quantile(50)?,
+            p95_ns: self.quantile(95)?,
+            p99_ns: self.quantile(99)?,
+        })
+    }
+
+    /// The duration that `percent` of all do not exceed, in nanoseconds, as if the durations of a
+    /// bucket were spread evenly over it. Of what is beyond the last bound only that is known.
+    fn quantile(&self, percent: u64) -> Option<u64> {
+        let rank = (self.count() * percent).div_ceil(100).max(1);
+        let (mut below, mut from) = (0, 0);
+        for (&to, &count) in self.buckets.0.iter().zip(&self.counts) {
+            if below + count >= rank {
+                let share = (to - from) as f64 * (rank - below) as f64 / count as f64;
+                return Some(from + share as u64);
+            }
+            (below, from) = (below + count, to);
+        }
+        (self.count() > 0).then_some(from)
     }
 
     /// The bounds in nanoseconds, each with the number of durations up to it.
@@ -213,6 +261,26 @@ mod tests {
         let total = total(&workers);
         assert_eq!(total.count(), 3);
         assert_eq!(total.sum_ns(), 3 * MILLISECOND + 400 * SECOND);
+    }
+
+    #[test]
+    fn quantiles_lie_in_the_bucket_of_their_rank() {
+        let histogram = Histogram::new(&CONNECT);
+        (0..90).for_each(|_| histogram.record(80 * MICROSECOND));
+        (0..9).for_each(|_| histogram.record(2 * MILLISECOND));
+        histogram.record(60 * SECOND);
+        let quantiles = total(&[histogram]).quantiles().unwrap();
+        assert!(quantiles.p50_ns < 100 * MICROSECOND, "{quantiles:?}");
+        let slow = MILLISECOND..=2_500 * MICROSECOND;
+        assert!(slow.contains(&quantiles.p95_ns) && slow.contains(&quantiles.p99_ns));
+    }
+
+    #[test]
+    fn no_durations_have_no_quantiles_and_endless_ones_the_last_bound() {
+        assert_eq!(HistogramTotal::new(&CONNECT).quantiles(), None);
+        let histogram = Histogram::new(&CONNECT);
+        histogram.record(u64::MAX);
+        assert_eq!(total(&[histogram]).quantiles().unwrap().p50_ns, 5 * SECOND);
     }
 
     proptest! {

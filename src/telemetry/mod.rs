@@ -11,11 +11,13 @@ mod exposition;
 mod hand_over;
 mod lookups;
 pub mod histogram;
+pub mod history;
 pub mod log_queue;
 pub mod prometheus;
 pub mod record;
 pub mod report;
 pub mod stamp;
+pub mod totals;
 pub mod worker;
 
 pub use access_log::{Line, LineFormat, Load};

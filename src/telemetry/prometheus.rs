@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use super::exposition::Exposition;
 use super::histogram::{
-    Buckets, CONNECT, FIRST_BYTE, Histogram, HistogramTotal, OVERHEAD, REQUEST_DURATION,
+    Buckets, FIRST_BYTE, Histogram, HistogramTotal, OVERHEAD, REQUEST_DURATION,
 };
 use super::report::Report;
+use super::totals::EndpointTotal;
 use super::worker::{
-    ClusterSeries, HandshakeSeries, RequestKey, TLS_VERSIONS, UpstreamSeries, WorkerMetrics,
+    ClusterSeries, HandshakeSeries, RequestKey, TLS_VERSIONS, WorkerMetrics,
 };
 
 /// What a page of [`render`] is sent as.
@@ -237,38 +238,26 @@ fn write_upstreams(page: &mut Exposition<'_>, workers: Workers<'_>) {
         .series(&[], sum(workers, |worker| worker.upstream_connect_failures.get()));
     page.counter("ringgate_upstream_reused_total", "Attempts on a pooled connection.")
         .series(&[], sum(workers, |worker| worker.upstream_reused.get()));
-    page.counter("ringgate_upstream_retries_total", "Attempts after an exchange's first.")
-        .series(&[], sum(workers, |worker| worker.upstream_retries.get()));
+    let all = workers.iter().flat_map(|worker| worker.all_cluster_series());
+    let mut retries: BTreeMap<Arc<str>, (u64, u64)> = BTreeMap::new();
+    for series in all {
+        let (made, not_made) = retries.entry(Arc::clone(&series.cluster)).or_default();
+        *made += series.retries.get();
+        *not_made += series.retries_over_budget.get();
+    }
+    let help = "Attempts after an exchange's first.";
+    let mut family = page.counter("ringgate_upstream_retries_total", help);
+    retries.iter().for_each(|(cluster, (made, _))| family.series(&[("cluster", cluster)], made));
+
     let help = "Attempts not made because the retry budget was spent.";
-    page.counter("ringgate_upstream_retries_over_budget_total", help)
-        .series(&[], sum(workers, |worker| worker.retries_over_budget.get()));
+    let mut family = page.counter("ringgate_upstream_retries_over_budget_total", help);
+    for (cluster, (_, not_made)) in &retries {
+        family.series(&[("cluster", cluster)], not_made);
+    }
 
     let mut family = page.counter("ringgate_upstream_faults_total", "What upstreams did wrong.");
     for (reason, count) in by_label(workers, |worker| worker.upstream_faults.iter().collect()) {
         family.series(&[("reason", reason)], count);
-    }
-}
-
-/// Attempts on one endpoint, by all workers.
-struct EndpointTotal {
-    requests: u64,
-    failures: u64,
-    connect: HistogramTotal,
-    first_byte: HistogramTotal,
-}
-
-impl EndpointTotal {
-    fn new() -> Self {
-        let connect = HistogramTotal::new(&CONNECT);
-        let first_byte = HistogramTotal::new(&FIRST_BYTE);
-        Self { requests: 0, failures: 0, connect, first_byte }
-    }
-
-    fn add(&mut self, series: &UpstreamSeries) {
-        self.requests += series.requests.get();
-        self.failures += series.failures.get();
-        self.connect.add(&series.connect);
-        self.first_byte.add(&series.first_byte);
     }
 }
 
@@ -277,14 +266,14 @@ fn write_endpoint_series(page: &mut Exposition<'_>, workers: Workers<'_>) {
     let mut totals = BTreeMap::new();
     for one in &series {
         let key = [("cluster", &*one.cluster), ("endpoint", &*one.endpoint)];
-        totals.entry(key).or_insert_with(EndpointTotal::new).add(one);
+        totals.entry(key).or_insert_with(EndpointTotal::default).add(one);
     }
     let mut family = page.counter("ringgate_upstream_requests_total", "Attempts on an endpoint.");
     totals.iter().for_each(|(labels, total)| family.series(labels, total.requests));
 
     let help = "Attempts that brought no whole response.";
     let mut family = page.counter("ringgate_upstream_failures_total", help);
-    totals.iter().for_each(|(labels, total)| family.series(labels, total.failures));
+    totals.iter().for_each(|(labels, total)| family.series(labels, total.failures.values().sum::<u64>()));
 
     let help = "How long connections took to open.";
     let mut family = page.histogram("ringgate_upstream_connect_seconds", help);

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::counter::{Counter, Labelled};
+use super::counter::{Counter, Gauge, Labelled};
 use super::event_loop::LoopStats;
 use super::histogram::{CONNECT, FIRST_BYTE, Histogram, OVERHEAD, REQUEST_DURATION};
 
@@ -69,10 +69,6 @@ pub struct WorkerMetrics {
     pub upstream_connect_failures: Counter,
     /// Attempts that found an idle connection in the pool.
     pub upstream_reused: Counter,
-    /// Attempts after an exchange's first.
-    pub upstream_retries: Counter,
-    /// Attempts that failed and were the last because the retry budget was spent.
-    pub retries_over_budget: Counter,
     /// What was wrong with responses or their connections, by kind.
     pub upstream_faults: Labelled,
 
@@ -129,8 +125,6 @@ impl WorkerMetrics {
             upstream_connects: Counter::default(),
             upstream_connect_failures: Counter::default(),
             upstream_reused: Counter::default(),
-            upstream_retries: Counter::default(),
-            retries_over_budget: Counter::default(),
             upstream_faults: Labelled::new(fault_labels),
             upgrades: Labelled::new(&UPGRADE_LABELS),
             upgrades_ended: Counter::default(),
@@ -180,11 +174,18 @@ impl WorkerMetrics {
         self.requests_by.find(key, RequestKey::overflow, RequestSeries::new)
     }
 
-    /// The series of one endpoint of a cluster; the rest as [`Self::request_series`].
-    pub fn upstream_series(&self, cluster: &str, endpoint: &str) -> Arc<UpstreamSeries> {
+    /// The series of one endpoint of a cluster; `failures` are all labels of failed attempts. The
+    /// rest as [`Self::request_series`].
+    pub fn upstream_series(
+        &self,
+        cluster: &str,
+        endpoint: &str,
+        failures: &'static [&'static str],
+    ) -> Arc<UpstreamSeries> {
         let key = (Arc::from(cluster), Arc::from(endpoint));
         let overflow = || (Arc::from(OVERFLOW), Arc::from(OVERFLOW));
-        self.upstreams_by.find(&key, overflow, UpstreamSeries::new)
+        let new = |key: &(Arc<str>, Arc<str>)| UpstreamSeries::new(key, failures);
+        self.upstreams_by.find(&key, overflow, new)
     }
 
     /// The series of one model of the configuration; the rest as [`Self::request_series`].
@@ -274,29 +275,39 @@ pub struct UpstreamSeries {
     /// Its address.
     pub endpoint: Arc<str>,
     pub requests: Counter,
-    /// Attempts that brought no whole response.
-    pub failures: Counter,
+    /// Attempts that brought no whole response, by what went wrong.
+    pub failures: Labelled,
+    /// Connections to it that lie idle, as of the last housekeeping.
+    pub idle: Gauge,
     pub connect: Histogram,
     /// From the last byte of the request to the first of the response.
     pub first_byte: Histogram,
 }
 
 impl UpstreamSeries {
-    fn new((cluster, endpoint): &(Arc<str>, Arc<str>)) -> Self {
+    fn new(
+        (cluster, endpoint): &(Arc<str>, Arc<str>),
+        failures: &'static [&'static str],
+    ) -> Self {
         Self {
             cluster: Arc::clone(cluster),
             endpoint: Arc::clone(endpoint),
             requests: Counter::default(),
-            failures: Counter::default(),
+            failures: Labelled::new(failures),
+            idle: Gauge::default(),
             connect: Histogram::new(&CONNECT),
             first_byte: Histogram::new(&FIRST_BYTE),
         }
     }
 }
 
-/// What happened in the queue of one cluster.
+/// What happened to the exchanges of one cluster besides their attempts.
 pub struct ClusterSeries {
     pub cluster: Arc<str>,
+    /// Attempts after an exchange's first.
+    pub retries: Counter,
+    /// Attempts that failed and were the last because the retry budget was spent.
+    pub retries_over_budget: Counter,
     /// How long exchanges waited, whether or not their turn came.
     pub waited: Histogram,
     /// Exchanges turned away, by reason.
@@ -307,6 +318,8 @@ impl ClusterSeries {
     fn new(cluster: &Arc<str>, reasons: &'static [&'static str]) -> Self {
         Self {
             cluster: Arc::clone(cluster),
+            retries: Counter::default(),
+            retries_over_budget: Counter::default(),
             waited: Histogram::new(&FIRST_BYTE),
             rejected: Labelled::new(reasons),
         }

@@ -47,7 +47,7 @@ fn page() -> String {
     worker.set_driver(Driver { name: "epoll", flags: String::new() });
     let (route, cluster) = ("/v1".into(), "web".into());
     worker.request_series(&RequestKey { route, cluster, method: "GET", status: 200 });
-    worker.upstream_series("web", "10.0.0.1:80");
+    worker.upstream_series("web", "10.0.0.1:80", &["connect_failed"]);
     worker.cluster_series("web", &["queue_full"]).rejected.inc(0);
     worker.ai_series("llama-3");
     worker.handshake_series("public", &["timeout"]);

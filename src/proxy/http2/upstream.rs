@@ -133,6 +133,11 @@ impl Connections {
         });
     }
 
+    /// Connections without a request.
+    pub(in crate::proxy) fn idle(&self) -> usize {
+        self.open.borrow().iter().filter(|shared| shared.streams.get() == 0).count()
+    }
+
     pub(in crate::proxy) fn clear(&self) {
         self.open.borrow_mut().clear();
     }
