@@ -1,9 +1,13 @@
-//! The operator's side, over HTTP: health, information, metrics.
+//! The operator's side, over HTTP: health, information, metrics, and the management API.
 //!
 //! It runs on the control thread and only looks: everything it shows comes from an [`Instance`].
+//! What is to be changed goes to the control thread as an order.
 
+mod access;
+mod api;
 mod health;
 mod metrics;
+pub mod orders;
 mod process;
 mod request_id;
 
@@ -17,6 +21,7 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
 
+pub use self::api::Api;
 use crate::telemetry::{
     CertificateReport, ClusterReport, EndpointReport, HandOvers, LogEntries, Lookups, WorkerMetrics,
 };
@@ -47,15 +52,24 @@ pub trait Instance: Send + Sync + 'static {
     fn log_entries(&self) -> &LogEntries;
     /// Access log lines that the log thread could not write.
     fn access_log_unwritten(&self) -> u64;
+    /// The state of everything, or of the clusters only of `cluster`; if there is none of this
+    /// name, what to say instead.
+    fn status(&self, cluster: Option<&str>) -> Result<Value, String>;
+    /// Whether this is `[admin].token`; `None` if that is not set. Takes as long for every token of
+    /// the same length.
+    fn is_admin_token(&self, given: &[u8]) -> Option<bool>;
 }
 
 /// What every page is made from.
 pub type AdminState = Arc<dyn Instance>;
 
 /// All pages, for the admin listener.
-pub fn router(state: AdminState) -> Router {
-    let pages =
-        ops_pages().route("/actuator", get(index)).route("/actuator/metrics", get(metrics::names));
+pub fn router(api: Api) -> Router {
+    let state = Arc::clone(&api.instance);
+    let pages = ops_pages()
+        .route("/actuator", get(index))
+        .route("/actuator/metrics", get(metrics::names))
+        .merge(api::pages(api));
     finish(pages, state)
 }
 
@@ -124,7 +138,7 @@ async fn no_such_page(request: Request) -> Response {
 }
 
 async fn wrong_method(request: Request) -> Response {
-    error(StatusCode::METHOD_NOT_ALLOWED, "this page can only be read", request.uri().path())
+    error(StatusCode::METHOD_NOT_ALLOWED, "this page is not for this method", request.uri().path())
 }
 
 /// An error in the shape that clients of actuator pages know.

@@ -13,6 +13,7 @@ struct Stage {
     log_entries: LogEntries,
     hand_overs: HandOvers,
     lookups: Lookups,
+    token: Option<&'static str>,
 }
 
 impl Instance for Stage {
@@ -62,6 +63,15 @@ impl Instance for Stage {
     fn access_log_unwritten(&self) -> u64 {
         0
     }
+    fn status(&self, cluster: Option<&str>) -> Result<Value, String> {
+        match cluster {
+            None | Some("docs") => Ok(json!({ "clusters": [] })),
+            Some(_) => Err("no cluster has this name".into()),
+        }
+    }
+    fn is_admin_token(&self, given: &[u8]) -> Option<bool> {
+        self.token.map(|token| token.as_bytes() == given)
+    }
 }
 
 /// Two workers at work, and an endpoint that is down.
@@ -75,6 +85,7 @@ fn stage() -> Arc<Stage> {
         log_entries: LogEntries::default(),
         hand_overs: HandOvers::default(),
         lookups: Lookups::default(),
+        token: None,
     })
 }
 
@@ -106,10 +117,20 @@ fn talk(address: SocketAddr, request: &str) -> Reply {
     Reply { head: head.to_owned(), body: body.to_owned() }
 }
 
+/// All pages of a server at `address` that carries out no orders.
+fn router_at(stage: &Arc<Stage>, address: &str) -> Router {
+    let (orders, _) = orders::channel();
+    router(Api::new(Arc::clone(stage) as AdminState, orders, address.parse().unwrap()))
+}
+
+fn local(stage: &Arc<Stage>) -> Router {
+    router_at(stage, "127.0.0.1:9901")
+}
+
 /// Serves `router` for one request.
 fn ask(router: Router, method: &str, path: &str, fields: &str) -> Reply {
-    let request =
-        format!("{method} {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{fields}\r\n");
+    let host = if fields.to_ascii_lowercase().contains("host:") { "" } else { "host: [::1]:1\r\n" };
+    let request = format!("{method} {path} HTTP/1.1\r\n{host}connection: close\r\n{fields}\r\n");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -122,7 +143,7 @@ fn ask(router: Router, method: &str, path: &str, fields: &str) -> Reply {
 }
 
 fn get(stage: &Arc<Stage>, path: &str) -> Reply {
-    ask(router(Arc::clone(stage) as AdminState), "GET", path, "")
+    ask(local(stage), "GET", path, "")
 }
 
 #[test]
@@ -221,7 +242,7 @@ fn a_public_listener_gets_no_more_than_the_ops_pages() {
     let ask = |path| ask(ops_router(stage()), "GET", path, "");
     assert_eq!(ask("/actuator/health").status(), "200");
     assert_eq!(ask("/metrics").status(), "200");
-    for path in ["/actuator", "/actuator/metrics"] {
+    for path in ["/actuator", "/actuator/metrics", "/api/v1/status"] {
         assert_eq!(ask(path).status(), "404");
     }
 }
@@ -233,7 +254,7 @@ fn unknown_paths_and_methods_are_answered_in_json() {
     assert_eq!(missing.json()["status"], 404);
     assert_eq!(missing.json()["path"], "/actuator/env");
 
-    let posted = ask(router(stage()), "POST", "/health", "content-length: 0\r\n");
+    let posted = ask(local(&stage()), "POST", "/health", "content-length: 0\r\n");
     assert_eq!(posted.status(), "405");
     assert_eq!(posted.json()["error"], "Method Not Allowed");
     assert_eq!(posted.field("allow"), Some("GET,HEAD"));
@@ -246,14 +267,74 @@ fn every_answer_has_a_request_id_and_is_not_cached() {
         assert_eq!(reply.field("x-request-id").unwrap().len(), 16);
         assert_eq!(reply.field("cache-control"), Some("no-store"));
     }
-    let named = ask(router(stage()), "GET", "/health", "x-request-id: abc-1\r\n");
+    let named = ask(local(&stage()), "GET", "/health", "x-request-id: abc-1\r\n");
     assert_eq!(named.field("x-request-id"), Some("abc-1"));
-    let forged = ask(router(stage()), "GET", "/health", "x-request-id: {\"a\"}\r\n");
+    let forged = ask(local(&stage()), "GET", "/health", "x-request-id: {\"a\"}\r\n");
     assert_eq!(forged.field("x-request-id").unwrap().len(), 16);
 }
 
 #[test]
 fn a_head_request_gets_the_status_without_the_body() {
-    let reply = ask(router(stage()), "HEAD", "/health", "");
+    let reply = ask(local(&stage()), "HEAD", "/health", "");
     assert_eq!((reply.status(), reply.body.as_str()), ("200", ""));
+}
+
+const DRAIN: &str = "/api/v1/clusters/docs/endpoints/10.0.0.1:80";
+const JSON: &str = "content-type: application/json\r\ncontent-length: 17\r\n";
+const DRAIN_BODY: &str = r#"{"state":"drain"}"#;
+
+/// A PUT with fields; there is nobody to carry it out, so 503 is as far as it comes.
+fn put(router: Router, fields: &str) -> Reply {
+    ask(router, "PUT", DRAIN, &format!("{fields}\r\n{DRAIN_BODY}"))
+}
+
+#[test]
+fn changes_are_taken_on_this_machine_and_elsewhere_with_a_token() {
+    let open = stage();
+    assert_eq!(put(local(&open), JSON).status(), "503");
+    assert_eq!(put(router_at(&open, "[::1]:1"), JSON).status(), "503");
+    let refused = put(router_at(&open, "10.0.0.5:9901"), JSON);
+    assert_eq!(refused.status(), "403");
+    assert!(refused.body.contains("set token in [admin]"), "{}", refused.body);
+
+    let guarded = Arc::new(Stage { token: Some("secret"), ..Arc::into_inner(stage()).unwrap() });
+    for address in ["127.0.0.1:1", "10.0.0.5:9901"] {
+        let without = put(router_at(&guarded, address), JSON);
+        assert_eq!((without.status(), without.field("www-authenticate")), ("401", Some("Bearer")));
+        let wrong =
+            put(router_at(&guarded, address), &format!("{JSON}authorization: Bearer a\r\n"));
+        assert_eq!(wrong.status(), "401");
+        let with = format!("{JSON}Authorization: bearer secret\r\nhost: admin.example\r\n");
+        assert_eq!(put(router_at(&guarded, address), &with).status(), "503");
+    }
+    assert_eq!(get(&guarded, "/api/v1/status").status(), "401");
+    assert_eq!(get(&guarded, "/metrics").status(), "200");
+}
+
+#[test]
+fn a_page_in_a_browser_changes_nothing() {
+    let stage = stage();
+    let with = |fields: &str| put(local(&stage), &format!("{JSON}{fields}"));
+    assert_eq!(with("origin: http://evil.example\r\n").status(), "403");
+    assert_eq!(with("sec-fetch-site: same-origin\r\n").status(), "403");
+    // What a page may send without asking first.
+    let simple = "content-type: text/plain\r\ncontent-length: 17\r\n";
+    assert_eq!(put(local(&stage), simple).status(), "415");
+    // A name that the page's owner has made to mean this machine.
+    assert_eq!(with("host: evil.example:9901\r\n").status(), "403");
+    let read = ask(local(&stage), "GET", "/api/v1/status", "host: evil.example\r\n");
+    assert_eq!(read.status(), "403");
+    for host in ["localhost:9901", "127.0.0.1", "[::1]:9901", "LOCALHOST"] {
+        let read = ask(local(&stage), "GET", "/api/v1/status", &format!("host: {host}\r\n"));
+        assert_eq!(read.status(), "200", "{host}");
+    }
+}
+
+#[test]
+fn the_status_may_be_that_of_one_cluster() {
+    let stage = stage();
+    assert_eq!(get(&stage, "/api/v1/status?cluster=docs").status(), "200");
+    let unknown = get(&stage, "/api/v1/status?cluster=dcos");
+    assert_eq!((unknown.status(), &unknown.json()["status"]), ("404", &json!(404)));
+    assert_eq!(get(&stage, "/api/v1/status?clutser=docs").status(), "400");
 }

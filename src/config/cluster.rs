@@ -29,7 +29,7 @@ const IN_FLIGHT_MAX: u64 = 1_000_000;
 
 const WEIGHT: u32 = 1;
 /// Bounds the table that turns are laid out in.
-const WEIGHT_MAX: u64 = 1000;
+pub const WEIGHT_MAX: u64 = 1000;
 
 pub(super) fn cluster(name: &str, section: &mut Section<'_>) -> Cluster {
     if let Err(why) = name::plain(name) {

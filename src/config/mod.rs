@@ -40,6 +40,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 pub use self::address::parse_bind;
+pub use self::cluster::WEIGHT_MAX;
 use self::expand::Surroundings;
 use self::model::NamedModel;
 pub use self::problem::{Finding, Place, Report};
@@ -48,7 +49,7 @@ use self::route::Names;
 use self::section::{Placed, Section};
 pub use self::units::parse_duration;
 pub use crate::net::tls::Chain;
-pub use crate::proxy::settings::Settings;
+pub use crate::proxy::settings::{Admin, Settings};
 use crate::proxy::settings::{Cluster, Model};
 
 /// A configuration of ten thousand routes is a tenth of it.
@@ -119,6 +120,30 @@ pub fn from_str(
     let report = source.into_report();
     match settings {
         Some(settings) if report.problems.is_empty() => Ok(Loaded { settings, report }),
+        _ => Err(report),
+    }
+}
+
+/// Reads `[admin]` alone, for who wants to ask a running gateway: the files that the rest refers to
+/// may be closed to them.
+///
+/// # Errors
+///
+/// Everything that is wrong with that section, at once.
+pub fn load_admin(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Admin, Report> {
+    let name = path.display().to_string();
+    let text = read(path).map_err(|why| Report::unreadable(&name, why))?;
+    let directory = path.parent().unwrap_or(Path::new(""));
+    let source = Source::new(&name, &text, Surroundings { env, directory });
+    let (table, errors) = DeTable::parse_recoverable(&text);
+    for error in errors.iter().take(SYNTAX_PROBLEMS_MAX) {
+        source.syntax_problem(error.span().map_or(0, |span| span.start), error.message());
+    }
+    let at = Value::document(&source, table.get_ref()).child("admin");
+    let admin = if at.is_present() { at.section(server::admin) } else { Some(Admin::default()) };
+    let report = source.into_report();
+    match admin {
+        Some(admin) if report.problems.is_empty() => Ok(admin),
         _ => Err(report),
     }
 }

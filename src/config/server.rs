@@ -1,12 +1,13 @@
 //! `[server]` and `[admin]`.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::reader::Value;
 use super::section::Section;
 use super::{address, units};
-use crate::proxy::settings::{Admin, Io, Server};
+use crate::proxy::settings::{Admin, Io, RuntimeChanges, Secret, Server};
 
 /// More than any machine has CPUs.
 const WORKERS_MAX: u64 = 1024;
@@ -56,16 +57,67 @@ fn io(value: &Value<'_>) -> Option<Io> {
     value.choice(&[("auto", Io::Auto), ("io_uring", Io::IoUring), ("epoll", Io::Epoll)], &[])
 }
 
+impl Default for Admin {
+    fn default() -> Self {
+        Self { bind: ADMIN_BIND, token: None, runtime_changes: RuntimeChanges::Keep }
+    }
+}
+
 pub(super) fn admin(section: &mut Section<'_>) -> Admin {
+    let token = section.take("token", token);
+    let has_token = section.at().child("token").is_present();
     let bind = section.take("bind", |value| {
         let bind = value.parse("an address such as \"127.0.0.1:9901\"", address::bind)?;
         if !bind.ip().to_canonical().is_loopback() {
-            value.warning(
-                "Other machines can reach the admin server, which asks for no credentials.\n\
-                 Bind it to 127.0.0.1, and open pages to others by a route with ops.",
-            );
+            value.warning(match has_token {
+                true => {
+                    "Other machines can reach the admin server, which sends in the clear: a token \
+                     that travels there can be read on its way.\n\
+                     Bind it to 127.0.0.1, or to a network that only you use."
+                }
+                false => {
+                    "Other machines can reach the admin server, which asks for no credentials.\n\
+                     Bind it to 127.0.0.1, and open pages to others by a route with ops."
+                }
+            });
         }
         Some(bind)
     });
-    Admin { bind: bind.unwrap_or(ADMIN_BIND) }
+    let runtime_changes = section.take("runtime_changes", |value| {
+        let (keep, until_reload) = (RuntimeChanges::Keep, RuntimeChanges::UntilReload);
+        value.choice(&[("keep", keep), ("until_reload", until_reload)], &[])
+    });
+    let default = Admin::default();
+    Admin {
+        bind: bind.unwrap_or(default.bind),
+        token,
+        runtime_changes: runtime_changes.unwrap_or(default.runtime_changes),
+    }
+}
+
+/// Fewer characters can be tried out.
+const TOKEN_CHARS_MIN: usize = 24;
+/// Fewer different ones are no random text: of 24 random hexadecimal digits 8 or more differ but in
+/// one of 10,000 cases.
+const TOKEN_CHARS_DIFFERENT_MIN: usize = 8;
+
+fn token(value: &Value<'_>) -> Option<Secret> {
+    let what = "a string such as \"${ADMIN_TOKEN}\" or \"${file:PATH}\"";
+    let token = value.hidden().parse(what, |text| {
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(
+                "The token has a space, a line end or a character outside ASCII.".to_owned()
+            );
+        }
+        let different: HashSet<u8> = text.bytes().collect();
+        if text.len() < TOKEN_CHARS_MIN || different.len() < TOKEN_CHARS_DIFFERENT_MIN {
+            return Err(format!(
+                "The token can be guessed: it needs {TOKEN_CHARS_MIN} characters, \
+                 {TOKEN_CHARS_DIFFERENT_MIN} of them different.\n\
+                 Make one with `openssl rand -hex 32`."
+            ));
+        }
+        Ok(text.to_owned())
+    });
+    token.map(Secret)
 }

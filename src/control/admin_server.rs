@@ -8,7 +8,8 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use super::handover::{Offer, Role};
-use crate::admin::{self, AdminState};
+use crate::admin::orders::Orders;
+use crate::admin::{self, AdminState, Api};
 
 /// The socket, before anybody is served.
 pub(super) struct AdminListener {
@@ -32,17 +33,19 @@ impl AdminListener {
         Ok(Self { configured: bind, listener, is_new })
     }
 
-    /// Serves the pages from now on.
-    pub(super) fn serve(self, state: AdminState) -> Result<AdminServer, String> {
+    /// Serves the pages from now on, and takes orders.
+    pub(super) fn serve(self, state: AdminState, orders: &Orders) -> Result<AdminServer, String> {
         let Self { configured, listener, .. } = self;
         let failed = |error: io::Error| format!("the admin server cannot listen: {error}");
         let address = listener.local_addr().map_err(failed)?;
         let socket = OwnedFd::from(listener.try_clone().map_err(failed)?);
         let listener = TcpListener::from_std(listener).map_err(failed)?;
+        let api = Api::new(state, orders.clone(), address);
         let (running, closed) = oneshot::channel::<()>();
         tokio::spawn(async move {
             let until_closed = async { drop(closed.await) };
-            let serving = axum::serve(listener, admin::router(state));
+            let pages = admin::router(api).into_make_service_with_connect_info::<SocketAddr>();
+            let serving = axum::serve(listener, pages);
             if let Err(error) = serving.with_graceful_shutdown(until_closed).await {
                 tracing::error!(%error, "the admin server ended");
             }

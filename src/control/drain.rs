@@ -37,6 +37,9 @@ impl Running {
                 self.admin.close();
             }
         }
+        // Who has given an order is told to ask again: another process may answer then.
+        self.ordered.close();
+        while self.ordered.try_recv().is_ok() {}
         self.shared.start_draining();
         if end == End::Last && !systemd::may_hold_sockets() {
             // Whoever got in behind the last accept would be reset with the socket.

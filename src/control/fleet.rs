@@ -191,10 +191,10 @@ impl Fleet {
         }
     }
 
-    /// Workers whose loop has turned lately.
-    pub fn alive(&self) -> usize {
-        let alive = |w: &&Watched| !w.thread.is_finished() && w.turned_at.elapsed() < SILENCE_MAX;
-        self.watched.iter().filter(alive).count()
+    /// For each worker, whether its loop has turned lately.
+    pub fn alive(&self) -> impl Iterator<Item = bool> {
+        let is_alive = |w: &Watched| !w.thread.is_finished() && w.turned_at.elapsed() < SILENCE_MAX;
+        self.watched.iter().map(is_alive)
     }
 
     /// Ends all workers; those that do not end in time are left behind.

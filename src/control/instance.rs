@@ -1,14 +1,26 @@
 //! The running gateway, as the admin server sees it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use aws_lc_rs::constant_time;
+use serde_json::Value;
+
+use super::status;
 use crate::admin::Instance;
 use crate::net::tls::Chain;
 use crate::proxy::shared::Shared;
+use crate::proxy::worker::ListenerState;
+use crate::runtime::clock::Clock;
+use crate::telemetry::history::History;
+use crate::telemetry::totals::Totals;
 use crate::telemetry::{
     CertificateReport, ClusterReport, EndpointReport, HandOvers, LogEntries, Lookups, WorkerMetrics,
 };
+
+/// A listener and where it accepts.
+pub(super) type KnownListener = (Arc<ListenerState>, SocketAddr);
 
 /// What the control thread keeps up to date for whoever asks.
 pub struct Gateway {
@@ -18,8 +30,57 @@ pub struct Gateway {
     pub reload_failures: AtomicU64,
     pub hand_overs: HandOvers,
     pub lookups: Arc<Lookups>,
-    pub alive: AtomicUsize,
+    /// For each worker, whether its heartbeat is recent.
+    pub alive: Box<[AtomicBool]>,
     pub access_log_unwritten: AtomicU64,
+    history: Mutex<History>,
+    listeners: Mutex<Vec<KnownListener>>,
+}
+
+impl Gateway {
+    /// With all workers alive, and before anything has happened.
+    pub fn new(
+        shared: Arc<Shared>,
+        metrics: Vec<Arc<WorkerMetrics>>,
+        log_entries: Arc<LogEntries>,
+        lookups: Arc<Lookups>,
+    ) -> Self {
+        Self {
+            shared,
+            log_entries,
+            lookups,
+            reload_failures: AtomicU64::new(0),
+            hand_overs: HandOvers::default(),
+            alive: metrics.iter().map(|_| AtomicBool::new(true)).collect(),
+            access_log_unwritten: AtomicU64::new(0),
+            history: Mutex::default(),
+            listeners: Mutex::default(),
+            metrics,
+        }
+    }
+
+    /// Looks at what the workers have counted. To be called once a second.
+    pub(super) fn observe(&self) {
+        let totals = Totals::of(&self.metrics);
+        self.history().observe(Clock::start().now().as_nanos(), &totals);
+    }
+
+    pub(super) fn history(&self) -> MutexGuard<'_, History> {
+        lock(&self.history)
+    }
+
+    pub(super) fn set_listeners(&self, listeners: Vec<KnownListener>) {
+        *lock(&self.listeners) = listeners;
+    }
+
+    pub(super) fn listeners(&self) -> Vec<KnownListener> {
+        lock(&self.listeners).clone()
+    }
+}
+
+/// What these locks guard is whole between any two statements.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Instance for Gateway {
@@ -28,7 +89,7 @@ impl Instance for Gateway {
     }
 
     fn workers_alive(&self) -> usize {
-        self.alive.load(Ordering::Relaxed)
+        self.alive.iter().filter(|alive| alive.load(Ordering::Relaxed)).count()
     }
 
     fn workers_accepting(&self) -> usize {
@@ -61,7 +122,7 @@ impl Instance for Gateway {
             |(state, weight): (&Arc<crate::proxy::shared::EndpointState>, u32)| EndpointReport {
                 cluster: state.cluster.to_string(),
                 endpoint: state.label.to_string(),
-                up: weight > 0 && state.peer().is_some(),
+                up: status::state_of(state, weight) == "up",
                 in_flight: u64::from(state.in_flight.load(Ordering::Relaxed)),
                 weight,
             };
@@ -114,5 +175,15 @@ impl Instance for Gateway {
 
     fn access_log_unwritten(&self) -> u64 {
         self.access_log_unwritten.load(Ordering::Relaxed)
+    }
+
+    fn status(&self, cluster: Option<&str>) -> Result<Value, String> {
+        status::of(self, cluster)
+    }
+
+    fn is_admin_token(&self, given: &[u8]) -> Option<bool> {
+        let snapshot = self.shared.snapshot();
+        let token = snapshot.settings.admin.token.as_ref()?.0.as_bytes();
+        Some(constant_time::verify_slices_are_equal(token, given).is_ok())
     }
 }

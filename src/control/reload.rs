@@ -8,6 +8,7 @@ use super::dns::Names;
 use super::fleet::Fleet;
 use super::log_writer;
 use super::logging::Logging;
+use super::runtime_changes;
 use super::sockets::{Listening, Sockets};
 use crate::config;
 use crate::proxy::overlay::Overlay;
@@ -70,6 +71,7 @@ pub(super) async fn reload(
         .map_err(|error| format!("cannot listen: {error}"))?;
     let generation = before.generation + 1;
     let wanted = settings.listeners.clone();
+    runtime_changes::end_with(&settings, &mut overlay.changes);
     names.follow(&settings, overlay).await;
     let snapshot = shared.prepare(|registry| {
         Snapshot::compile(generation, settings, overlay, &origin.ops, origin.started, registry)

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::sync::mpsc::Receiver;
+
 use super::admin_server::{AdminListener, AdminServer};
 use super::dns::Names;
 use super::drain::End;
@@ -21,6 +23,8 @@ use super::signals::{Asked, Signals};
 use super::sockets::{Listening, Sockets};
 use super::state;
 use super::systemd::Notifier;
+use crate::admin::Instance as _;
+use crate::admin::orders::{Given, Orders, Rejection};
 use crate::proxy::overlay::Overlay;
 use crate::proxy::shared::Shared;
 use crate::proxy::worker::Message;
@@ -47,6 +51,9 @@ pub(super) struct Running {
     pub(super) hand_over: Option<HandOver>,
     /// A reload was asked for while a hand-over was under way.
     pub(super) reload_waits: bool,
+    /// For the next admin server.
+    pub(super) orders: Orders,
+    pub(super) ordered: Receiver<Given>,
 }
 
 impl Running {
@@ -62,7 +69,7 @@ impl Running {
         loop {
             tokio::select! {
                 asked = signals.next() => match asked {
-                    Asked::Reload => self.reload().await,
+                    Asked::Reload => drop(self.reload().await),
                     Asked::ReopenLogs => self.reopen_logs(),
                     Asked::HandOver => self.hand_over(),
                     Asked::Drain => {
@@ -78,10 +85,11 @@ impl Running {
                     self.hand_over = None;
                     match self.settle(outcome) {
                         Some(pid) => return self.drain(&mut signals, End::HandedOver(pid)).await,
-                        None if std::mem::take(&mut self.reload_waits) => self.reload().await,
+                        None if std::mem::take(&mut self.reload_waits) => drop(self.reload().await),
                         None => {}
                     }
                 },
+                Some(given) = self.ordered.recv() => self.carry_out(given).await,
                 _ = tick.tick() => self.look_after(),
                 () = self.names.changed(&mut self.overlay) => self.republish(),
                 () = next_beat(&mut heartbeat) => self.beat(),
@@ -91,43 +99,55 @@ impl Running {
 
     pub(super) fn look_after(&mut self) {
         self.fleet.look_after(&self.sockets, &self.log);
-        self.gateway.alive.store(self.fleet.alive(), Ordering::Relaxed);
+        for (alive, is_alive) in self.gateway.alive.iter().zip(self.fleet.alive()) {
+            alive.store(is_alive, Ordering::Relaxed);
+        }
+        self.gateway.observe();
         self.gateway.access_log_unwritten.store(self.log.unwritten(), Ordering::Relaxed);
     }
 
     /// A process whose workers are all dead is not alive, whoever else of it is.
     fn beat(&self) {
-        if self.gateway.alive.load(Ordering::Relaxed) > 0 {
+        if self.gateway.workers_alive() > 0 {
             self.notifier.alive();
         }
     }
 
     /// Puts the same configuration in force again, with what has changed over it.
-    fn republish(&self) {
+    pub(super) fn republish(&self) {
         let before = self.shared.snapshot();
         let snapshot = self.shared.prepare(|registry| before.with(&self.overlay, registry));
         self.shared.publish(snapshot);
         self.fleet.tell_all(|| Message::Reload);
     }
 
-    async fn reload(&mut self) {
+    /// # Errors
+    ///
+    /// Why the configuration stays as it was, or is read later; the log has been told.
+    pub(super) async fn reload(&mut self) -> Result<(), Rejection> {
         let Some(path) = &self.path else {
-            tracing::warn!("this gateway has no configuration file to read again");
-            return;
+            let why = "this gateway has no configuration file to read again";
+            tracing::warn!("{why}");
+            return Err(Rejection::Refused(why.into()));
         };
         if self.hand_over.is_some() {
-            tracing::warn!("a new process is reading the file; it is read here if that fails");
+            let why = "a new process is reading the file; it is read here if that fails";
+            tracing::warn!("{why}");
             self.reload_waits = true;
-            return;
+            return Err(Rejection::Busy(why.into()));
         }
         self.notifier.reloading();
         let Self { shared, sockets, fleet, logging, origin, names, overlay, .. } = self;
         match reload::reload(path, shared, sockets, fleet, logging, origin, names, overlay).await {
-            Ok(reloaded) => self.settle_reload(&reloaded).await,
+            Ok(reloaded) => {
+                self.settle_reload(&reloaded).await;
+                Ok(())
+            }
             Err(report) => {
                 self.gateway.reload_failures.fetch_add(1, Ordering::Relaxed);
                 tracing::error!("the configuration stays as it was\n{report}");
                 self.notifier.ready("Serving; the last reload was refused");
+                Err(Rejection::Refused(report))
             }
         }
     }
@@ -138,6 +158,7 @@ impl Running {
             self.notifier.store(listening.address, listening.sockets());
         }
         gone.iter().for_each(|address| self.notifier.forget(*address));
+        self.gateway.set_listeners(self.sockets.known());
         self.log.open(snapshot.settings.access_log.as_ref().and_then(|l| l.file.clone()));
         self.move_admin(snapshot.settings.admin.bind).await;
         tracing::info!(generation = snapshot.generation, "reloaded");
@@ -149,7 +170,9 @@ impl Running {
             return;
         }
         let opened = AdminListener::open(bind, None).await;
-        match opened.and_then(|listener| listener.serve(self.gateway.clone())) {
+        let serving =
+            opened.and_then(|listener| listener.serve(self.gateway.clone(), &self.orders));
+        match serving {
             Ok(moved) => {
                 self.notifier.forget(self.admin.address);
                 self.notifier.store(moved.address, std::slice::from_ref(moved.socket()));

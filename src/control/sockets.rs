@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use super::handover::{Offer, Role};
 use super::inheritance::Inheritance;
+use super::instance::KnownListener;
 use crate::net::listener;
 use crate::proxy::settings;
 use crate::proxy::worker::ListenerState;
@@ -21,6 +22,13 @@ use crate::proxy::worker::ListenerState;
 pub struct Sockets {
     workers: usize,
     listeners: Vec<Listening>,
+}
+
+impl Sockets {
+    /// The listeners and where they accept.
+    pub(super) fn known(&self) -> Vec<KnownListener> {
+        self.iter().map(|listening| (Arc::clone(&listening.state), listening.address)).collect()
+    }
 }
 
 /// One listener: sockets on one address, as many as there were workers when it was opened.

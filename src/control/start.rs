@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::admin_server::AdminListener;
@@ -18,14 +17,14 @@ use super::running::Running;
 use super::sockets::{BindError, Listening, Sockets};
 use super::systemd::Notifier;
 use super::{ops, state};
-use crate::admin::AdminState;
+use crate::admin::{AdminState, orders};
 use crate::proxy::settings::{Io, Settings};
 use crate::proxy::shared::Shared;
 use crate::proxy::snapshot::Snapshot;
 use crate::runtime::probe::{self, Choice, Wanted};
 use crate::runtime::thread;
 use crate::telemetry::worker::Driver;
-use crate::telemetry::{HandOvers, Lookups};
+use crate::telemetry::Lookups;
 
 /// How long workers may take to accept.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -56,6 +55,7 @@ impl Running {
             LogWriter::start(access_log).map_err(|e| format!("cannot open the access log: {e}"))?;
         let mut overlay = state::overlay(inheritance);
         let mut names = Names::new(&settings.resolver);
+        state::import_changes(inheritance, &settings, &mut overlay.changes);
         names.follow(&settings, &mut overlay).await;
         let shared = Arc::new(Shared::new(workers, nonce, |registry| {
             Snapshot::compile(1, settings, &overlay, &origin.ops, origin.started, registry)
@@ -70,12 +70,14 @@ impl Running {
         let unclaimed = inheritance.close_unclaimed();
         inheritance.await_go()?;
 
-        let (admin_is_new, admin) = (admin.is_new, admin.serve(state)?);
+        let (orders, ordered) = orders::channel();
+        let (admin_is_new, admin) = (admin.is_new, admin.serve(state, &orders)?);
         for listening in sockets.iter() {
             fleet.listen(listening).map_err(|error| format!("cannot listen: {error}"))?;
         }
         wait_until(|| shared.accepting() >= sockets.workers()).await?;
         let is_successor = inheritance.say_ready();
+        gateway.set_listeners(sockets.known());
         let notifier = Notifier::from_environment();
         keep_sockets(&notifier, &sockets, &opened, &unclaimed, is_successor);
         if admin_is_new {
@@ -97,6 +99,8 @@ impl Running {
             notifier,
             hand_over: None,
             reload_waits: false,
+            orders,
+            ordered,
         })
     }
 }
@@ -113,16 +117,8 @@ fn gateway(
     for worker in &metrics {
         worker.set_driver(Driver { name: driver.short_name(), flags: driver.flags().to_owned() });
     }
-    Arc::new(Gateway {
-        shared: Arc::clone(shared),
-        metrics,
-        log_entries: Arc::clone(&logging.entries),
-        reload_failures: AtomicU64::new(0),
-        hand_overs: HandOvers::default(),
-        lookups,
-        alive: AtomicUsize::new(workers),
-        access_log_unwritten: AtomicU64::new(0),
-    })
+    let entries = Arc::clone(&logging.entries);
+    Arc::new(Gateway::new(Arc::clone(shared), metrics, entries, lookups))
 }
 
 /// Adopts what this process was started with, opens the rest, and says which those are.

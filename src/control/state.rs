@@ -3,11 +3,17 @@
 //! Each is best effort. A successor that does not know a name, or cannot read what stands there,
 //! begins anew with that, and takes over all the same.
 
+use serde_json::{Value, json};
+
 use super::dns::memory;
 use super::handover::Section;
 use super::inheritance::Inheritance;
 use super::instance::Gateway;
+use super::runtime_changes;
+use crate::proxy::availability::AdminState;
+use crate::proxy::changes::{Change, Changes};
 use crate::proxy::overlay::Overlay;
+use crate::proxy::settings::Settings;
 use crate::telemetry::{HandOverOutcome, HandOvers};
 
 /// Hand-overs so far, an outcome and its count on each line.
@@ -17,9 +23,13 @@ const TICKET_KEYS: &str = "ticket-keys";
 /// What names stand for: with DNS down, the new process serves all the same.
 const NAMES: &str = "names";
 
+/// What operators have changed, as JSON.
+const RUNTIME_CHANGES: &str = "runtime-changes";
+
 /// What this process passes on.
 pub(super) fn export(gateway: &Gateway, overlay: &Overlay) -> Vec<Section> {
     vec![
+        Section::new(RUNTIME_CHANGES, changes_text(&overlay.changes)),
         Section::new(HAND_OVERS, counts(&gateway.hand_overs)),
         Section::new(TICKET_KEYS, gateway.shared.ticket_keys().export()),
         Section::new(NAMES, memory::write(overlay)),
@@ -43,6 +53,36 @@ pub(super) fn import(inheritance: &Inheritance, gateway: &Gateway) {
         && let Err(error) = gateway.shared.ticket_keys().import(keys)
     {
         tracing::warn!(%error, "clients begin new TLS sessions");
+    }
+}
+
+/// Takes over what operators have changed, as far as these settings let it hold.
+pub(super) fn import_changes(
+    inheritance: &Inheritance,
+    settings: &Settings,
+    changes: &mut Changes,
+) {
+    if let Some(text) = inheritance.state(RUNTIME_CHANGES) {
+        read_changes(text, changes);
+        runtime_changes::end_with(settings, changes);
+    }
+}
+
+fn changes_text(changes: &Changes) -> String {
+    let change = |(cluster, endpoint, Change { state, weight }): (&str, &str, Change)| json!({ "cluster": cluster, "endpoint": endpoint, "state": state.label(), "weight": weight });
+    changes.iter().map(change).collect::<Value>().to_string()
+}
+
+/// What cannot be read is passed over.
+fn read_changes(text: &[u8], changes: &mut Changes) {
+    let all: Vec<Value> = serde_json::from_slice(text).unwrap_or_default();
+    for one in &all {
+        let state = AdminState::ALL.into_iter().find(|state| one["state"] == state.label());
+        let weight = one["weight"].as_u64().and_then(|weight| u32::try_from(weight).ok());
+        if let (Some(cluster), Some(endpoint)) = (one["cluster"].as_str(), one["endpoint"].as_str())
+        {
+            changes.set(cluster, endpoint, Change { state: state.unwrap_or_default(), weight });
+        }
     }
 }
 
@@ -73,6 +113,19 @@ mod tests {
         let after = HandOvers::default();
         add_counts(counts(&before).as_bytes(), &after);
         assert_eq!(counts(&after), counts(&before));
+    }
+
+    #[test]
+    fn changes_cross_as_they_are() {
+        let mut before = Changes::default();
+        let drained = Change { state: AdminState::Drain, weight: None };
+        before.set("model:a/b", "unix:/run/\"a\"", drained);
+        before.set("docs", "10.0.0.1:80", Change { weight: Some(0), ..drained });
+        let mut after = Changes::default();
+        read_changes(changes_text(&before).as_bytes(), &mut after);
+        assert_eq!(after, before);
+        read_changes(b"[{\"cluster\": 1}, 5]", &mut after);
+        assert_eq!(after, before);
     }
 
     #[test]

@@ -32,6 +32,11 @@ impl RetryBudget {
         let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, update);
     }
 
+    /// Retries that could be paid for.
+    pub fn available(&self) -> u64 {
+        self.0.load(Ordering::Relaxed) / RETRY
+    }
+
     /// Pays for one retry, if there is enough.
     pub fn withdraw(&self, share: f64) -> bool {
         let pay = |balance: u64| balance.checked_sub(RETRY);

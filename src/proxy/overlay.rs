@@ -7,11 +7,14 @@ use std::fmt::{self, Display, Formatter};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use super::availability::AdminState;
+use super::changes::Changes;
 use super::settings::{Address, Cluster, Endpoint, Name};
 
-/// What the names of endpoints stand for.
+/// What the names of endpoints stand for, and what operators have changed.
 #[derive(Debug, Clone, Default)]
 pub struct Overlay {
+    pub changes: Changes,
     names: HashMap<Name, Arc<[Target]>>,
 }
 
@@ -38,6 +41,13 @@ pub(super) struct Resolved {
     pub(super) endpoint: Endpoint,
     /// `None` if the file has an address that needs no resolving, or if the name has none yet.
     pub(super) at: Option<SocketAddr>,
+    pub(super) admin: AdminState,
+}
+
+impl Resolved {
+    fn new(endpoint: Endpoint, at: Option<SocketAddr>) -> Self {
+        Self { endpoint, at, admin: AdminState::Ready }
+    }
 }
 
 impl Target {
@@ -62,7 +72,7 @@ impl Target {
             }
             _ => return None,
         };
-        Some(Resolved { endpoint, at: Some(SocketAddr::new(self.ip, port)) })
+        Some(Resolved::new(endpoint, Some(SocketAddr::new(self.ip, port))))
     }
 }
 
@@ -103,13 +113,20 @@ impl Overlay {
 
     /// The endpoints of a cluster, an endpoint for each address of a name.
     pub(super) fn endpoints(&self, cluster: &Cluster) -> Vec<Resolved> {
-        cluster.endpoints.iter().flat_map(|endpoint| self.resolved(endpoint)).collect()
+        let mut resolved: Vec<_> =
+            cluster.endpoints.iter().flat_map(|endpoint| self.resolved(endpoint)).collect();
+        for Resolved { endpoint, at, admin } in &mut resolved {
+            let change = self.changes.in_force(&cluster.name, &endpoint.address, *at);
+            *admin = change.state;
+            endpoint.weight = change.weight.unwrap_or(endpoint.weight);
+        }
+        resolved
     }
 
     fn resolved(&self, endpoint: &Endpoint) -> Vec<Resolved> {
         let targets = endpoint.address.name().map(|name| self.name(&name)).unwrap_or_default();
         match targets.is_empty() {
-            true => vec![Resolved { endpoint: endpoint.clone(), at: None }],
+            true => vec![Resolved::new(endpoint.clone(), None)],
             false => targets.iter().filter_map(|target| target.endpoint(endpoint)).collect(),
         }
     }

@@ -57,6 +57,7 @@ impl Choice<'_> {
     fn suits(&self, index: usize) -> bool {
         let endpoint = &self.cluster.endpoints[index];
         !self.wish.failed.contains(&index)
+            && endpoint.state.availability.takes_requests()
             && endpoint.state.peer().is_some()
             && self.wish.outgoing.fits(endpoint)
     }
@@ -196,7 +197,10 @@ impl ClusterView {
 
     /// Whether somebody might find room here. Not everybody: an endpoint need not suit.
     fn has_room(&self) -> bool {
-        let is_there = |index: &usize| self.endpoints[*index].state.peer().is_some();
+        let is_there = |index: &usize| {
+            let state = &self.endpoints[*index].state;
+            state.availability.takes_requests() && state.peer().is_some()
+        };
         let has_room = |balancer: &Balancer| {
             let mut there = balancer.endpoints().filter(is_there).peekable();
             there.peek()?;

@@ -74,6 +74,28 @@ pub enum Io {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Admin {
     pub bind: SocketAddr,
+    /// What the management API asks for; `None`: its address has to protect it.
+    pub token: Option<Secret>,
+    pub runtime_changes: RuntimeChanges,
+}
+
+/// How long changes of operators hold that were not made in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RuntimeChanges {
+    /// Over reloads and hand-overs.
+    Keep,
+    /// Until the file is read again.
+    UntilReload,
+}
+
+impl RuntimeChanges {
+    /// As in the file.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::UntilReload => "until_reload",
+        }
+    }
 }
 
 /// Who is asked for names, and for how long answers count.
@@ -520,6 +542,16 @@ pub enum Name {
 }
 
 impl Address {
+    /// What the endpoint is called on the address `at` of its name, if it is a name.
+    pub fn label(&self, at: Option<SocketAddr>) -> String {
+        match (self, at) {
+            (Self::Tcp { host: name, .. } | Self::Service(name), Some(at)) => {
+                format!("{name}/{at}")
+            }
+            _ => self.to_string(),
+        }
+    }
+
     /// The name that has to be resolved before anybody can connect.
     pub fn name(&self) -> Option<Name> {
         match self {

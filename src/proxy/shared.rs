@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
 
+use super::availability::{AdminState, Availability};
 use super::failure::{FailureLog, SeenFailure};
 use super::queue::Queue;
 use super::settings::Address;
@@ -82,6 +83,23 @@ impl ClusterState {
     pub fn queued(&self) -> usize {
         self.queue.len()
     }
+
+    /// Exchanges in flight; 0 where the cluster has no limit.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Retries that could be made at this moment.
+    pub fn retries_available(&self) -> u64 {
+        self.retry_budget.available()
+    }
+
+    /// An endpoint has come or gone: somebody who waits may have room now, or nothing to wait for.
+    pub fn look_again(&self) {
+        if self.queue.len() > 0 {
+            self.queue.call();
+        }
+    }
 }
 
 /// An endpoint keeps its state for as long as its cluster and address stay the same.
@@ -113,20 +131,12 @@ pub struct EndpointState {
     pub(super) at: Option<SocketAddr>,
     /// Where to connect; `None` stands for a name that has not been resolved.
     peer: Option<Peer>,
+    pub(super) availability: Availability,
     /// What went wrong lately.
     pub(super) failures: FailureLog,
 }
 
 impl EndpointKey {
-    fn label(&self) -> String {
-        match (&self.address, self.at) {
-            (Address::Tcp { host: name, .. } | Address::Service(name), Some(at)) => {
-                format!("{name}/{at}")
-            }
-            _ => self.address.to_string(),
-        }
-    }
-
     fn peer(&self) -> Option<Peer> {
         match &self.address {
             Address::Unix(path) => Some(Peer::Unix(path.clone())),
@@ -144,15 +154,26 @@ impl EndpointState {
     fn new(key: &EndpointKey) -> Self {
         Self {
             cluster: Arc::from(key.cluster.as_str()),
-            label: Arc::from(key.label()),
+            label: Arc::from(key.address.label(key.at)),
             address: key.address.clone(),
             in_flight: AtomicU32::new(0),
             latency: PeakEwma::default(),
             came_ns: AtomicU64::new(0),
             at: key.at,
             peer: key.peer(),
+            availability: Availability::default(),
             failures: FailureLog::default(),
         }
+    }
+
+    /// What an operator wants of it.
+    pub fn admin_state(&self) -> AdminState {
+        self.availability.admin()
+    }
+
+    /// Holds for every pick from now on.
+    pub(super) fn set_admin_state(&self, state: AdminState) {
+        self.availability.set_admin(state);
     }
 
     /// What went wrong lately, the last first.

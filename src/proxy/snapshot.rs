@@ -79,8 +79,11 @@ impl Cluster {
         registry: &Registry<'_>,
     ) -> Self {
         let (state, joins) = registry.cluster(&settings.name);
-        let endpoint =
-            |r: &Resolved| registry.endpoint(&settings.name, &r.endpoint.address, r.at, joins);
+        let endpoint = |r: &Resolved| {
+            let state = registry.endpoint(&settings.name, &r.endpoint.address, r.at, joins);
+            state.set_admin_state(r.admin);
+            state
+        };
         let tls = |r: &Resolved| r.endpoint.tls.as_ref().map(|tls| registry.client_tls(&tls.rules));
         let endpoints: Vec<_> = resolved.iter().map(endpoint).collect();
         let endpoints_tls = resolved.iter().map(tls).collect();
@@ -102,11 +105,11 @@ impl Cluster {
         }
     }
 
-    /// Whether it has just these endpoints.
+    /// Whether it has just these endpoints, as they are wanted.
     fn is_of(&self, resolved: &[Resolved]) -> bool {
         let ours = self.settings.endpoints.iter().zip(&self.endpoints);
-        let theirs = resolved.iter().map(|resolved| (&resolved.endpoint, resolved.at));
-        ours.map(|(settings, state)| (settings, state.at)).eq(theirs)
+        let theirs = resolved.iter().map(|r| (&r.endpoint, r.at, r.admin));
+        ours.map(|(settings, state)| (settings, state.at, state.admin_state())).eq(theirs)
     }
 }
 
@@ -175,6 +178,14 @@ impl Snapshot {
             let weights = cluster.settings.endpoints.iter().map(|endpoint| endpoint.weight);
             cluster.endpoints.iter().zip(weights)
         })
+    }
+
+    /// Every cluster as it is in force, in the order of the settings: with its endpoints' settings
+    /// and, in the same order, their states.
+    pub fn clusters_in_force(
+        &self,
+    ) -> impl Iterator<Item = (&Arc<ClusterState>, &settings::Cluster, &[Arc<EndpointState>])> {
+        self.clusters.iter().map(|cluster| (&cluster.state, &cluster.settings, &*cluster.endpoints))
     }
 
     /// The state of every cluster, for reports.

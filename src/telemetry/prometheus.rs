@@ -11,9 +11,7 @@ use super::histogram::{
 };
 use super::report::Report;
 use super::totals::EndpointTotal;
-use super::worker::{
-    ClusterSeries, HandshakeSeries, RequestKey, TLS_VERSIONS, WorkerMetrics,
-};
+use super::worker::{ClusterSeries, HandshakeSeries, RequestKey, TLS_VERSIONS, WorkerMetrics};
 
 /// What a page of [`render`] is sent as.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -273,7 +271,9 @@ fn write_endpoint_series(page: &mut Exposition<'_>, workers: Workers<'_>) {
 
     let help = "Attempts that brought no whole response.";
     let mut family = page.counter("ringgate_upstream_failures_total", help);
-    totals.iter().for_each(|(labels, total)| family.series(labels, total.failures.values().sum::<u64>()));
+    totals
+        .iter()
+        .for_each(|(labels, total)| family.series(labels, total.failures.values().sum::<u64>()));
 
     let help = "How long connections took to open.";
     let mut family = page.histogram("ringgate_upstream_connect_seconds", help);
@@ -548,7 +548,7 @@ mod tests {
     fn endpoints_show_what_the_balancer_sees_and_what_the_workers_measured() {
         let workers = workers();
         for worker in &workers {
-            let series = worker.upstream_series("docs", "10.0.0.1:80");
+            let series = worker.upstream_series("docs", "10.0.0.1:80", &["connect_failed"]);
             series.requests.add(2);
             series.connect.record(400_000);
         }

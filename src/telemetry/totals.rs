@@ -99,8 +99,11 @@ mod tests {
 
     fn worker(requests: u64) -> Arc<WorkerMetrics> {
         let worker = WorkerMetrics::new(0, &[], &[]);
-        let key = |route: &str, status| {
-            RequestKey { route: route.into(), cluster: "docs".into(), method: "GET", status }
+        let key = |route: &str, status| RequestKey {
+            route: route.into(),
+            cluster: "docs".into(),
+            method: "GET",
+            status,
         };
         for _ in 0..requests {
             worker.request_series(&key("/a", 200)).duration.record(1);

@@ -285,10 +285,7 @@ pub struct UpstreamSeries {
 }
 
 impl UpstreamSeries {
-    fn new(
-        (cluster, endpoint): &(Arc<str>, Arc<str>),
-        failures: &'static [&'static str],
-    ) -> Self {
+    fn new((cluster, endpoint): &(Arc<str>, Arc<str>), failures: &'static [&'static str]) -> Self {
         Self {
             cluster: Arc::clone(cluster),
             endpoint: Arc::clone(endpoint),

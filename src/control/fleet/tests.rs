@@ -87,7 +87,7 @@ fn a_worker_that_ends_is_replaced_and_its_queue_is_served() {
     let visitor = stage.visitor();
     stage.fleet.look_after(&stage.sockets, &stage.log);
     expect_answer(visitor);
-    assert_eq!(stage.fleet.alive(), 1);
+    assert_eq!(stage.fleet.alive().collect::<Vec<_>>(), [true]);
     stage.fleet.stop(PATIENCE);
 }
 
@@ -114,7 +114,7 @@ fn a_worker_that_has_drained_and_ends_does_not_listen_again() {
     stage.wait_for("its queue to be empty", |fleet| fleet.shared.accepting() == 0);
     stage.end_worker();
     stage.fleet.look_after(&stage.sockets, &stage.log);
-    assert_eq!(stage.fleet.alive(), 1);
+    assert_eq!(stage.fleet.alive().collect::<Vec<_>>(), [true]);
     assert_eq!(stage.fleet.shared.accepting(), 0);
     stage.fleet.stop(PATIENCE);
 }
