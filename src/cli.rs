@@ -1,7 +1,11 @@
 //! The command line: what was asked for, and the exit code.
 
+mod endpoint;
+mod gateway;
 mod route;
+mod status;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -57,6 +61,11 @@ enum Command {
     },
     /// Say which route a request takes, and why it takes no earlier one.
     Route(route::Options),
+    /// Show what the running gateway does: clusters, endpoints, queues, rates, latencies.
+    Status(status::Options),
+    /// Drain an endpoint of the running gateway, put it into maintenance, bring it back, or change
+    /// its weight.
+    Endpoint(endpoint::Options),
 }
 
 /// How the mock model server answers.
@@ -96,6 +105,8 @@ pub fn run() -> ExitCode {
         Command::Mock(options) => report(run_mock(&options)),
         Command::Check { config, json } => check(config, json),
         Command::Route(options) => route(options),
+        Command::Status(options) => concluded(status::run(&options)),
+        Command::Endpoint(options) => concluded(endpoint::run(&options)),
     }
 }
 
@@ -166,6 +177,32 @@ fn route(options: route::Options) -> ExitCode {
     }
 }
 
+/// Why a command that asks the running gateway has come to nothing.
+enum Failure {
+    Config(config::Report),
+    Other(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(report) => write!(f, "{report}"),
+            Self::Other(why) => f.write_str(why),
+        }
+    }
+}
+
+fn concluded(outcome: Result<(), Failure>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Config(report)) => {
+            eprintln!("{report}");
+            ExitCode::from(EXIT_CONFIG)
+        }
+        Err(Failure::Other(why)) => report(Err(why)),
+    }
+}
+
 fn load(path: &Path) -> Result<Loaded, config::Report> {
     config::load(path, &|name| std::env::var(name).ok())
 }
@@ -206,5 +243,16 @@ fn report(outcome: Result<(), String>) -> ExitCode {
             eprintln!("ringgate: {error}");
             ExitCode::from(EXIT_FAILURE)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Arguments::command().debug_assert();
     }
 }

@@ -106,7 +106,9 @@ impl EndpointChange {
                 "state" => change.state = Some(WantedState::parse(value)?),
                 "weight" => change.weight = Some(WantedWeight::parse(value)?),
                 _ => {
-                    return Err(format!("no key is called {key:?}; keys are \"state\", \"weight\""));
+                    return Err(format!(
+                        "no key is called {key:?}; keys are \"state\", \"weight\""
+                    ));
                 }
             }
         }

@@ -32,6 +32,7 @@ mod routing;
 mod rules;
 mod slow;
 mod sticky;
+mod status;
 mod streaming;
 mod tls;
 mod tls_upstream;

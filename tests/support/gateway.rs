@@ -33,6 +33,7 @@ pub fn gateway() -> GatewayBuilder {
 pub struct GatewayBuilder {
     workers: usize,
     server: String,
+    admin: String,
     listener: String,
     access_log: String,
     clusters: String,
@@ -58,6 +59,13 @@ impl GatewayBuilder {
     pub fn server(mut self, lines: &str) -> Self {
         self.server.push_str(lines);
         self.server.push('\n');
+        self
+    }
+
+    /// Lines for `[admin]`.
+    pub fn admin(mut self, lines: &str) -> Self {
+        self.admin.push_str(lines);
+        self.admin.push('\n');
         self
     }
 
@@ -130,9 +138,9 @@ impl GatewayBuilder {
         let io = std::env::var(IO_VARIABLE).unwrap_or_else(|_| "auto".to_owned());
         let log = dir.join(ACCESS_LOG);
         format!(
-            "[server]\nio = {io:?}\nworkers = {}\n{}\n[admin]\nbind = \"127.0.0.1:0\"\n\
+            "[server]\nio = {io:?}\nworkers = {}\n{}\n[admin]\nbind = \"127.0.0.1:0\"\n{}\
              [access_log]\nfile = {log:?}\n{}",
-            self.workers, self.server, self.access_log,
+            self.workers, self.server, self.admin, self.access_log,
         )
     }
 
@@ -268,6 +276,17 @@ pub struct Gateway {
     has_exited: bool,
 }
 
+/// As [`Gateway::api`], for threads: where the admin server is.
+pub fn api(admin: SocketAddr, method: &str, target: &str, body: &str) -> Reply {
+    let length = body.len();
+    let fields = match body {
+        "" => String::new(),
+        _ => format!("Content-Type: application/json\r\nContent-Length: {length}\r\n"),
+    };
+    let head = format!("{method} {target} HTTP/1.1\r\nHost: {admin}\r\n{fields}\r\n");
+    Client::connect(admin).send(head + body).read_reply_to(method)
+}
+
 /// What became of a new configuration.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Reload {
@@ -315,6 +334,16 @@ impl Gateway {
     /// A page of the admin server.
     pub fn admin(&self, target: &str) -> Reply {
         Client::connect(self.address_of("admin")).get(target)
+    }
+
+    /// One request to the management API, with a body in JSON unless it is empty.
+    pub fn api(&self, method: &str, target: &str, body: &str) -> Reply {
+        api(self.address_of("admin"), method, target, body)
+    }
+
+    /// What `GET /api/v1/status` says.
+    pub fn status(&self) -> Value {
+        self.api("GET", "/api/v1/status", "").json()
     }
 
     pub fn metrics(&self) -> Metrics {
