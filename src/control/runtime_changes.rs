@@ -49,7 +49,7 @@ impl Running {
         self.republish();
         let snapshot = self.shared.snapshot();
         let target = Target::find(&snapshot, cluster, endpoint).map_err(Rejection::Unknown)?;
-        target.cluster.look_again();
+        target.cluster.call_waiting();
         let (state, weight) = (is.state.label(), is.weight);
         tracing::info!(by, cluster, endpoint, state, weight, "an operator changed an endpoint");
         let answer = target.answer(snapshot.settings.admin.runtime_changes);

@@ -212,7 +212,7 @@ fn address(peer: &Peer) -> String {
 
 /// Why it gets no requests, or `up`.
 pub(super) fn state_of(state: &EndpointState, weight: u32) -> &'static str {
-    match state.admin_state() {
+    match state.availability.admin_state() {
         AdminState::Maintenance => "maintenance",
         AdminState::Drain => "drain",
         AdminState::Ready if weight == 0 => "drain",

@@ -80,7 +80,7 @@ impl Exchange<'_> {
             ExchangeError::RetriedStatus(status) => Some(*status),
             _ => None,
         };
-        endpoint.state.failures.note(error.reason(), status, core.unix_nanos(core.now()));
+        endpoint.state.failure_log.note(error.reason(), status, core.unix_nanos(core.now()));
         true
     }
 

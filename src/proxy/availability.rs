@@ -1,48 +1,42 @@
-//! Whether an endpoint may get requests, as far as that changes while the configuration stays.
+//! Whether an endpoint takes requests, as far as that changes while the configuration stays.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What an operator wants of an endpoint.
+/// What the operator wants of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AdminState {
     #[default]
     Ready,
-    /// Finishes what it has, and gets nothing new.
+    /// It gets no new requests.
     Drain,
     /// As if it were not there.
     Maintenance,
 }
 
-impl AdminState {
-    pub const ALL: [Self; 3] = [Self::Ready, Self::Drain, Self::Maintenance];
-
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Ready => "ready",
-            Self::Drain => "drain",
-            Self::Maintenance => "maintenance",
-        }
-    }
-}
-
 /// Read at every pick, with one relaxed load.
 #[derive(Debug, Default)]
-pub(super) struct Availability {
-    /// An index into [`AdminState::ALL`].
-    admin: AtomicU8,
-}
+pub struct Availability(AtomicU64);
 
 impl Availability {
-    pub(super) fn takes_requests(&self) -> bool {
-        self.admin.load(Ordering::Relaxed) == AdminState::Ready as u8
+    /// Whether nothing stands against it: the answer for almost every request.
+    pub fn is_clear(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
     }
 
-    pub(super) fn admin(&self) -> AdminState {
-        let index = usize::from(self.admin.load(Ordering::Relaxed));
-        AdminState::ALL.get(index).copied().unwrap_or_default()
+    /// What the operator wants; what it was before.
+    pub fn set_admin_state(&self, state: AdminState) -> AdminState {
+        admin_state_of(self.0.swap(state as u64, Ordering::SeqCst))
     }
 
-    pub(super) fn set_admin(&self, state: AdminState) {
-        self.admin.store(state as u8, Ordering::Relaxed);
+    pub fn admin_state(&self) -> AdminState {
+        admin_state_of(self.0.load(Ordering::SeqCst))
+    }
+}
+
+fn admin_state_of(word: u64) -> AdminState {
+    match word {
+        0 => AdminState::Ready,
+        1 => AdminState::Drain,
+        _ => AdminState::Maintenance,
     }
 }

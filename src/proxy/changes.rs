@@ -6,6 +6,19 @@ use std::net::SocketAddr;
 use super::availability::AdminState;
 use super::settings::Address;
 
+impl AdminState {
+    pub const ALL: [Self; 3] = [Self::Ready, Self::Drain, Self::Maintenance];
+
+    /// As the management API calls it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Drain => "drain",
+            Self::Maintenance => "maintenance",
+        }
+    }
+}
+
 /// What holds for one endpoint instead of what the file says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Change {

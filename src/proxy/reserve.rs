@@ -57,7 +57,7 @@ impl Choice<'_> {
     fn suits(&self, index: usize) -> bool {
         let endpoint = &self.cluster.endpoints[index];
         !self.wish.failed.contains(&index)
-            && endpoint.state.availability.takes_requests()
+            && endpoint.state.availability.is_clear()
             && endpoint.state.peer().is_some()
             && self.wish.outgoing.fits(endpoint)
     }
@@ -199,7 +199,7 @@ impl ClusterView {
     fn has_room(&self) -> bool {
         let is_there = |index: &usize| {
             let state = &self.endpoints[*index].state;
-            state.availability.takes_requests() && state.peer().is_some()
+            state.availability.is_clear() && state.peer().is_some()
         };
         let has_room = |balancer: &Balancer| {
             let mut there = balancer.endpoints().filter(is_there).peekable();

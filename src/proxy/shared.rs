@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
 
-use super::availability::{AdminState, Availability};
+use super::availability::Availability;
 use super::failure::{FailureLog, SeenFailure};
 use super::queue::Queue;
 use super::settings::Address;
@@ -94,8 +94,8 @@ impl ClusterState {
         self.retry_budget.available()
     }
 
-    /// An endpoint has come or gone: somebody who waits may have room now, or nothing to wait for.
-    pub fn look_again(&self) {
+    /// Lets those who wait look again: an endpoint has come or gone. Costs a load when nobody waits.
+    pub fn call_waiting(&self) {
         if self.queue.len() > 0 {
             self.queue.call();
         }
@@ -131,9 +131,10 @@ pub struct EndpointState {
     pub(super) at: Option<SocketAddr>,
     /// Where to connect; `None` stands for a name that has not been resolved.
     peer: Option<Peer>,
-    pub(super) availability: Availability,
+    /// Whether it takes requests, as far as its operator says.
+    pub availability: Availability,
     /// What went wrong lately.
-    pub(super) failures: FailureLog,
+    pub(super) failure_log: FailureLog,
 }
 
 impl EndpointKey {
@@ -162,23 +163,13 @@ impl EndpointState {
             at: key.at,
             peer: key.peer(),
             availability: Availability::default(),
-            failures: FailureLog::default(),
+            failure_log: FailureLog::default(),
         }
-    }
-
-    /// What an operator wants of it.
-    pub fn admin_state(&self) -> AdminState {
-        self.availability.admin()
-    }
-
-    /// Holds for every pick from now on.
-    pub(super) fn set_admin_state(&self, state: AdminState) {
-        self.availability.set_admin(state);
     }
 
     /// What went wrong lately, the last first.
     pub fn last_failures(&self) -> Vec<SeenFailure> {
-        self.failures.latest_first()
+        self.failure_log.latest_first()
     }
 
     /// Where to connect, if that is known.

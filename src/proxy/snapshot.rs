@@ -81,7 +81,7 @@ impl Cluster {
         let (state, joins) = registry.cluster(&settings.name);
         let endpoint = |r: &Resolved| {
             let state = registry.endpoint(&settings.name, &r.endpoint.address, r.at, joins);
-            state.set_admin_state(r.admin);
+            state.availability.set_admin_state(r.admin);
             state
         };
         let tls = |r: &Resolved| r.endpoint.tls.as_ref().map(|tls| registry.client_tls(&tls.rules));
@@ -109,7 +109,8 @@ impl Cluster {
     fn is_of(&self, resolved: &[Resolved]) -> bool {
         let ours = self.settings.endpoints.iter().zip(&self.endpoints);
         let theirs = resolved.iter().map(|r| (&r.endpoint, r.at, r.admin));
-        ours.map(|(settings, state)| (settings, state.at, state.admin_state())).eq(theirs)
+        ours.map(|(settings, state)| (settings, state.at, state.availability.admin_state()))
+            .eq(theirs)
     }
 }
 
