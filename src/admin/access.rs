@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use super::api::Api;
+use super::api::{Api, peer};
 use super::{Instance, error};
 
 /// Lets a request through, or says why not and what to do.
@@ -20,7 +20,8 @@ pub(super) async fn check(State(api): State<Api>, request: Request, next: Next) 
         None => next.run(request).await,
         Some(Refusal { status, why }) => {
             let path = request.uri().path();
-            tracing::warn!(method = %request.method(), path, why, "refused a request to the API");
+            let (method, by) = (request.method(), peer(&request));
+            tracing::warn!(%method, path, by, why, "refused a request to the API");
             let mut response = error(status, why, path);
             if status == StatusCode::UNAUTHORIZED {
                 let scheme = HeaderValue::from_static("Bearer");

@@ -97,8 +97,8 @@ async fn reload(State(api): State<Api>, request: Request) -> Response {
     answer(api.orders.give(Order::Reload, by).await, &path)
 }
 
-/// Who gives an order, for the log.
-fn peer(request: &Request) -> String {
+/// Who asks, for the log.
+pub(super) fn peer(request: &Request) -> String {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     peer.map_or_else(|| "unknown".to_owned(), |ConnectInfo(peer)| peer.to_string())
 }

@@ -52,7 +52,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         // A gateway that is being replaced is back in a moment.
         let text = look(options, &gateway).unwrap_or_else(|failure| failure.to_string());
         let redraw = if is_terminal { REDRAW } else { "" };
-        if write!(io::stdout(), "{redraw}{text}\n").and_then(|()| io::stdout().flush()).is_err() {
+        if writeln!(io::stdout(), "{redraw}{text}").and_then(|()| io::stdout().flush()).is_err() {
             // Nobody reads any more.
             return Ok(());
         }
