@@ -23,8 +23,8 @@ use crate::proxy::shared::Shared;
 use crate::proxy::snapshot::Snapshot;
 use crate::runtime::probe::{self, Choice, Wanted};
 use crate::runtime::thread;
-use crate::telemetry::worker::Driver;
 use crate::telemetry::Lookups;
+use crate::telemetry::worker::Driver;
 
 /// How long workers may take to accept.
 const START_TIMEOUT: Duration = Duration::from_secs(10);

@@ -12,7 +12,7 @@ use crate::nearest::nearest;
 use crate::net::socket::Peer;
 use crate::proxy::availability::AdminState;
 use crate::proxy::failure::SeenFailure;
-use crate::proxy::settings::{self, Settings};
+use crate::proxy::settings::{self, Address, Settings};
 use crate::proxy::shared::{ClusterState, EndpointState};
 use crate::proxy::snapshot::Snapshot;
 use crate::runtime::clock::Clock;
@@ -161,10 +161,13 @@ impl Page<'_> {
     }
 
     /// The weights in the file, by address: of several endpoints at one, all together.
-    fn configured(&self, cluster: &str) -> HashMap<&settings::Address, u32> {
+    fn configured(&self, cluster: &str) -> HashMap<&Address, u32> {
         let mut weights = HashMap::new();
         let of_name = self.settings.clusters.iter().find(|settings| settings.name == cluster);
-        for endpoint in of_name.iter().flat_map(|cluster| &cluster.endpoints) {
+        let endpoints = of_name.iter().flat_map(|cluster| &cluster.endpoints);
+        // Those of a service have the weights of its records.
+        let is_service = |e: &&settings::Endpoint| matches!(e.address, Address::Service(_));
+        for endpoint in endpoints.filter(|endpoint| !is_service(endpoint)) {
             *weights.entry(&endpoint.address).or_default() += endpoint.weight;
         }
         weights
@@ -174,7 +177,7 @@ impl Page<'_> {
         &self,
         state: &EndpointState,
         in_force: &settings::Endpoint,
-        configured: &HashMap<&settings::Address, u32>,
+        configured: &HashMap<&Address, u32>,
     ) -> Value {
         let name: EndpointName = (Arc::clone(&state.cluster), Arc::clone(&state.label));
         let none = EndpointTotal::default();

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use super::affinity::Affinity;
 use super::attempt::Outgoing;
+use super::availability::Asker;
 use super::downstream::Downstream;
 use super::error::ExchangeError;
 use super::exchange::Exchange;
@@ -57,9 +58,16 @@ impl Choice<'_> {
     fn suits(&self, index: usize) -> bool {
         let endpoint = &self.cluster.endpoints[index];
         !self.wish.failed.contains(&index)
-            && endpoint.state.availability.is_clear()
+            && (endpoint.state.availability.is_clear() || self.is_let_in(index))
             && endpoint.state.peer().is_some()
             && self.wish.outgoing.fits(endpoint)
+    }
+
+    /// Whether an endpoint that is not for everybody is for this one.
+    fn is_let_in(&self, index: usize) -> bool {
+        let is_bound = self.wish.affinity.pinned() == Some(index);
+        let asker = if is_bound { Asker::Bound } else { Asker::Anybody };
+        self.cluster.endpoints[index].state.availability.admits(asker)
     }
 }
 
@@ -197,9 +205,10 @@ impl ClusterView {
 
     /// Whether somebody might find room here. Not everybody: an endpoint need not suit.
     fn has_room(&self) -> bool {
+        let asker = if self.sticky.is_some() { Asker::Bound } else { Asker::Anybody };
         let is_there = |index: &usize| {
             let state = &self.endpoints[*index].state;
-            state.availability.is_clear() && state.peer().is_some()
+            state.availability.admits(asker) && state.peer().is_some()
         };
         let has_room = |balancer: &Balancer| {
             let mut there = balancer.endpoints().filter(is_there).peekable();

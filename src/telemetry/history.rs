@@ -95,7 +95,8 @@ struct Latencies {
     first_byte: HistogramTotal,
 }
 
-/// The looks so far. As many clusters and endpoints as the workers have series of, which is bounded.
+/// The looks so far, of those clusters and endpoints that the workers have series of: a bounded
+/// number.
 #[derive(Debug, Default)]
 pub struct History {
     clusters: HashMap<Arc<str>, Track>,
@@ -122,6 +123,7 @@ impl History {
         }
         if turns {
             self.turned_ns = now_ns;
+            self.endpoints.retain(|name, _| totals.endpoints.contains_key(name));
         }
     }
 

@@ -439,9 +439,9 @@ mod tests {
     fn series_that_nobody_counts_in_any_more_give_their_room_to_new_ones() {
         let worker = worker();
         for n in 0..SERIES_MAX {
-            worker.upstream_series("docs", &format!("docs.internal/10.0.0.1:{n}"));
+            worker.upstream_series("docs", &format!("docs.internal/10.0.0.1:{n}"), &[]);
         }
-        let new = worker.upstream_series("docs", "docs.internal/10.0.0.2:80");
+        let new = worker.upstream_series("docs", "docs.internal/10.0.0.2:80", &[]);
         assert_eq!(&*new.endpoint, "docs.internal/10.0.0.2:80");
         assert_eq!(worker.all_upstream_series().len(), 1);
     }

@@ -114,6 +114,7 @@ fn endpoint_row(endpoint: &Value) -> Vec<Cell> {
     };
     let weight = match &endpoint["weight"] {
         weight if *weight == endpoint["weight_configured"] => weight.to_string(),
+        weight if endpoint["weight_configured"].is_null() => weight.to_string(),
         weight => format!("{weight} (file: {})", endpoint["weight_configured"]),
     };
     let failed = sum(&endpoint["failures"]);

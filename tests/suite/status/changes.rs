@@ -441,3 +441,27 @@ fn each_change_is_logged_with_who_made_it() {
         assert!(line.contains(word), "{word} in {line}");
     }
 }
+
+#[test]
+fn a_drained_endpoint_keeps_those_whose_cookie_names_it_and_one_in_maintenance_does_not() {
+    let (one, two) = (origin().reply("one").start(), origin().reply("two").start());
+    let lines = "sticky = { cookie = \"SRV\" }";
+    let gateway = gateway().route_with("/", &[one.address, two.address], "", lines).start();
+    let ask = |cookie: &str| {
+        gateway.talk(format!("GET / HTTP/1.1\r\nHost: a\r\nCookie: {cookie}\r\n\r\n"))
+    };
+    let arrived = (0..2).map(|_| gateway.get("/")).find(|reply| reply.text() == "one");
+    let arrived = arrived.expect("two endpoints take turns");
+    let set = arrived.get("set-cookie").expect("a cookie");
+    let cookie = set.split(';').next().expect("a pair");
+
+    change(&gateway, &one, json!({ "state": "drain" }));
+    for _ in 0..3 {
+        assert_eq!(ask(cookie).text(), "one");
+        assert_eq!(gateway.get("/").text(), "two");
+    }
+    change(&gateway, &one, json!({ "state": "maintenance" }));
+    let moved = ask(cookie);
+    assert_eq!(moved.text(), "two");
+    assert!(moved.get("set-cookie").is_some());
+}
