@@ -4,14 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hickory_resolver::TokioResolver;
 use hickory_resolver::net::NetError;
 use hickory_resolver::proto::rr::rdata::SRV;
 use hickory_resolver::proto::rr::{RData, RecordType};
 use tokio::sync::Semaphore;
 
 use super::service;
-use super::system::System;
+use super::system::{Resolver, System};
 use crate::proxy::overlay::Target;
 use crate::proxy::settings::{self, Family, Name};
 use crate::telemetry::LookupOutcome;
@@ -21,6 +20,9 @@ const LOOKUPS_MAX: usize = 128;
 
 /// Records of one service whose hosts are looked up; those of lowest priority are left out.
 const RECORDS_MAX: usize = 64;
+
+/// How long what the file of hosts says counts.
+const FILE_TTL: Duration = Duration::from_secs(10);
 
 /// Asks for names, a bounded number at a time.
 pub(super) struct Lookups {
@@ -83,15 +85,19 @@ impl Lookups {
     }
 
     /// At least one address.
-    async fn host(&self, resolver: &TokioResolver, host: &str) -> Result<Addresses, Failure> {
+    async fn host(&self, resolver: &Resolver, host: &str) -> Result<Addresses, Failure> {
         let (first, second) = match self.settings.prefer {
             Family::Ipv6 => (RecordType::AAAA, RecordType::A),
             Family::Ipv4 | Family::Both => (RecordType::A, RecordType::AAAA),
         };
-        let mut found = addresses(resolver, host, first).await?;
-        // A question that fails is no answer: with half of the addresses the others would go.
-        if found.ips.is_empty() || self.settings.prefer == Family::Both {
-            found.add(addresses(resolver, host, second).await?);
+        let wants_both = self.settings.prefer == Family::Both;
+        let mut found = Addresses::in_file(resolver, host, [first, second], wants_both);
+        if found.ips.is_empty() {
+            found = addresses(resolver, host, first).await?;
+            // A question that fails is no answer: with half of the addresses the others would go.
+            if found.ips.is_empty() || wants_both {
+                found.add(addresses(resolver, host, second).await?);
+            }
         }
         if !found.ips.is_empty() {
             return Ok(found);
@@ -102,8 +108,8 @@ impl Lookups {
         })
     }
 
-    async fn service(&self, resolver: &TokioResolver, name: &str) -> Result<Answer, Failure> {
-        let lookup = match resolver.lookup(name, RecordType::SRV).await {
+    async fn service(&self, resolver: &Resolver, name: &str) -> Result<Answer, Failure> {
+        let lookup = match resolver.ask(name, RecordType::SRV).await {
             Ok(lookup) => lookup,
             Err(error) if error.is_nx_domain() => {
                 let why = format!("there is no {name}");
@@ -127,7 +133,7 @@ impl Lookups {
     /// The addresses of the hosts that offer a service. Hosts without one are passed over.
     async fn hosts_of(
         &self,
-        resolver: &TokioResolver,
+        resolver: &Resolver,
         name: &str,
         records: Vec<SRV>,
         ttl: Duration,
@@ -150,6 +156,20 @@ impl Lookups {
 }
 
 impl Addresses {
+    /// The file tells no time to live.
+    fn in_file(
+        resolver: &Resolver,
+        host: &str,
+        [first, second]: [RecordType; 2],
+        wants_both: bool,
+    ) -> Self {
+        let mut ips = resolver.in_file(host, first);
+        if ips.is_empty() || wants_both {
+            ips.extend(resolver.in_file(host, second));
+        }
+        Self { ips, ttl: FILE_TTL, exists: true }
+    }
+
     fn add(&mut self, other: Self) {
         self.ips.extend(other.ips);
         self.ttl = self.ttl.min(other.ttl);
@@ -159,11 +179,11 @@ impl Addresses {
 
 /// The addresses of one family.
 async fn addresses(
-    resolver: &TokioResolver,
+    resolver: &Resolver,
     host: &str,
     family: RecordType,
 ) -> Result<Addresses, Failure> {
-    match resolver.lookup(host, family).await {
+    match resolver.ask(host, family).await {
         Ok(lookup) => Ok(Addresses {
             ips: lookup.answers().iter().filter_map(|record| record.data.ip_addr()).collect(),
             ttl: shortest_ttl(lookup.answers().iter().map(|record| record.ttl)),

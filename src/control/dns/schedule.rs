@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use crate::proxy::settings::Resolver;
 
-/// The pause after a first failure. It doubles with each that follows.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The pause after a failure: at first `min_ttl`, doubled with each that follows, up to this.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// How much earlier than it has to be a lookup may come, as a share of its time: names that were
@@ -50,7 +49,7 @@ impl Schedule {
 
     /// What to do after no answer, or after one that there is no such name.
     pub(super) fn failed(&mut self, now: Duration, draw: f64) -> AfterFailure {
-        let doubled = FIRST_PAUSE.saturating_mul(1 << self.failures.min(10));
+        let doubled = self.min_ttl.saturating_mul(1 << self.failures.min(10));
         self.failures = self.failures.saturating_add(1);
         let pause = doubled.min(PAUSE_MAX).mul_f64(1.0 - SPREAD * draw).max(self.min_ttl);
         let Some((good_at, hold)) = self.good_at.zip(self.hold) else {
@@ -102,7 +101,7 @@ mod tests {
             assert!(!expires);
             pauses.push(pause.as_secs());
         }
-        assert_eq!(pauses, [2, 2, 4, 8, 16, 30, 30, 30]);
+        assert_eq!(pauses, [2, 4, 8, 16, 30, 30, 30, 30]);
         schedule.answered(secs(1), secs(60), 0.0);
         assert_eq!(schedule.failed(secs(2), 0.0).pause, secs(2));
     }
