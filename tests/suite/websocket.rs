@@ -226,6 +226,8 @@ fn an_end_of_either_side_is_passed_on_while_the_other_goes_on() {
 fn much_goes_both_ways_at_once_and_arrives_as_it_was_sent() {
     const LEN: usize = 16 * MIB as usize;
     let content = |seed: usize| (0..LEN).map(move |at| (at * 31 / 7 + seed) as u8);
+    let arrived = Gate::default();
+    let pass = arrived.clone();
     let origin = tunnelling(move |connection| {
         let mut stream = connection.wire().stream().try_clone().expect("a descriptor is free");
         let sender = thread::spawn(move || {
@@ -235,6 +237,7 @@ fn much_goes_both_ways_at_once_and_arrives_as_it_was_sent() {
         let came = connection.wire().read_exactly(LEN).expect("all of it");
         assert!(came.into_iter().eq(content(2)));
         sender.join().expect("the sender is well");
+        pass.open();
     });
     let gateway = gateway_for(&origin);
     let mut client = switched(&gateway, &asks_for("raw"));
@@ -248,6 +251,7 @@ fn much_goes_both_ways_at_once_and_arrives_as_it_was_sent() {
 
     assert!(came.into_iter().eq(content(1)));
     sender.join().expect("the sender is well");
+    arrived.pass();
 }
 
 #[test]
