@@ -14,7 +14,6 @@ use crate::proxy::shared::Shared;
 use crate::proxy::worker::ListenerState;
 use crate::runtime::clock::Clock;
 use crate::telemetry::history::History;
-use crate::telemetry::totals::Totals;
 use crate::telemetry::{
     CertificateReport, ClusterReport, EndpointReport, HandOvers, LogEntries, Lookups, WorkerMetrics,
 };
@@ -61,8 +60,7 @@ impl Gateway {
 
     /// Looks at what the workers have counted. To be called once a second.
     pub(super) fn observe(&self) {
-        let totals = Totals::of(&self.metrics);
-        self.history().observe(Clock::start().now().as_nanos(), &totals);
+        self.history().observe(Clock::start().now().as_nanos(), &self.metrics);
     }
 
     pub(super) fn history(&self) -> MutexGuard<'_, History> {

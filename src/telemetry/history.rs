@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::histogram::{HistogramTotal, Quantiles};
-use super::totals::{EndpointName, EndpointTotal, Totals};
+use super::totals::{EndpointName, EndpointTotal, Totals, requests};
+use super::worker::WorkerMetrics;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -106,25 +107,28 @@ pub struct History {
 
 impl History {
     /// Looks at the counts. To be called about once a second.
-    pub fn observe(&mut self, now_ns: u64, totals: &Totals) {
-        for (name, total) in &totals.clusters {
-            self.clusters.entry(Arc::clone(name)).or_default().observe(now_ns, total.requests);
+    pub fn observe(&mut self, now_ns: u64, workers: &[Arc<WorkerMetrics>]) {
+        let (clusters, endpoints) = requests(workers);
+        for (name, count) in clusters {
+            self.clusters.entry(name).or_default().observe(now_ns, count);
         }
-        let turns = now_ns >= self.turned_ns + LATELY.as_nanos() as u64;
-        for (name, total) in &totals.endpoints {
-            let track = self.endpoints.entry(name.clone()).or_default();
-            track.requests.observe(now_ns, total.requests);
-            if turns {
-                track.older = track.newer.replace(Latencies {
-                    connect: total.connect.clone(),
-                    first_byte: total.first_byte.clone(),
-                });
-            }
+        for (name, count) in endpoints {
+            self.endpoints.entry(name).or_default().requests.observe(now_ns, count);
         }
-        if turns {
+        if now_ns >= self.turned_ns + LATELY.as_nanos() as u64 {
             self.turned_ns = now_ns;
-            self.endpoints.retain(|name, _| totals.endpoints.contains_key(name));
+            self.turn(&Totals::of(workers));
         }
+    }
+
+    /// Remembers the histograms of now, and forgets endpoints that are gone.
+    fn turn(&mut self, totals: &Totals) {
+        self.endpoints.retain(|name, track| {
+            let Some(total) = totals.endpoints.get(name) else { return false };
+            let (connect, first_byte) = (total.connect.clone(), total.first_byte.clone());
+            track.older = track.newer.replace(Latencies { connect, first_byte });
+            true
+        });
     }
 
     pub fn cluster(&self, name: &str) -> Rates {
@@ -151,7 +155,6 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::WorkerMetrics;
 
     /// A look each second at a count that grows by what `step` says.
     fn track(seconds: u64, step: impl Fn(u64) -> u64) -> Track {
@@ -214,8 +217,9 @@ mod tests {
         let name: EndpointName = ("docs".into(), "a:1".into());
         let mut history = History::default();
         let mut look = |seconds: u64| {
-            let totals = Totals::of(std::slice::from_ref(&worker));
-            history.observe(seconds * SECOND_NS, &totals);
+            let workers = std::slice::from_ref(&worker);
+            history.observe(seconds * SECOND_NS, workers);
+            let totals = Totals::of(workers);
             history.latencies(&name, &totals.endpoints[&name])
         };
         series.first_byte.record(8 * SECOND_NS);

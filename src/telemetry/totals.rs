@@ -92,6 +92,25 @@ impl Totals {
     }
 }
 
+/// Exchanges finished by cluster, and attempts begun by endpoint: what is looked at every second, a
+/// small part of [`Totals`].
+pub(super) fn requests(
+    workers: &[Arc<WorkerMetrics>],
+) -> (HashMap<Arc<str>, u64>, HashMap<EndpointName, u64>) {
+    let (mut clusters, mut endpoints) = (HashMap::new(), HashMap::new());
+    for worker in workers {
+        for series in worker.all_request_series() {
+            *clusters.entry(Arc::clone(&series.key.cluster)).or_default() +=
+                series.duration.count();
+        }
+        for series in worker.all_upstream_series() {
+            let name = (Arc::clone(&series.cluster), Arc::clone(&series.endpoint));
+            *endpoints.entry(name).or_default() += series.requests.get();
+        }
+    }
+    (clusters, endpoints)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
