@@ -131,3 +131,66 @@ impl Overlay {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "[[listener]]\n\
+        name = 'public'\n\
+        bind = '127.0.0.1:0'\n\
+        [[cluster.c.endpoint]]\n\
+        address = 'host.test:80'\n\
+        weight = 3\n\
+        max_in_flight = 7\n\
+        [[cluster.c.endpoint]]\n\
+        address = 'srv:_http._tcp.test'\n\
+        [[cluster.c.endpoint]]\n\
+        address = '10.0.0.9:80'\n\
+        backup = true\n";
+
+    /// Address, weight, and whether it is a backup.
+    fn endpoints(overlay: &Overlay) -> Vec<(String, u32, bool)> {
+        let settings = crate::config::from_str("test.toml", FILE, &|_| None).unwrap().settings;
+        let show = |Resolved { endpoint, at }: Resolved| {
+            let address = at.map_or_else(|| endpoint.address.to_string(), |at| at.to_string());
+            (address, endpoint.weight, endpoint.backup)
+        };
+        overlay.endpoints(&settings.clusters[0]).into_iter().map(show).collect()
+    }
+
+    #[test]
+    fn a_name_without_addresses_is_one_endpoint() {
+        let unresolved = [
+            ("host.test:80".to_owned(), 3, false),
+            ("srv:_http._tcp.test".to_owned(), 1, false),
+            ("10.0.0.9:80".to_owned(), 1, true),
+        ];
+        let mut overlay = Overlay::default();
+        assert_eq!(endpoints(&overlay), unresolved);
+        overlay.set_name(&Name::Host("host.test".into()), Arc::default());
+        assert_eq!(endpoints(&overlay), unresolved);
+    }
+
+    #[test]
+    fn each_address_has_the_settings_of_its_name_and_a_service_says_more() {
+        let ip = |last| IpAddr::from([10, 0, 0, last]);
+        let service = Some(ServiceRecord { port: 8080, weight: 40, backup: true });
+        let mut overlay = Overlay::default();
+        let hosts = [ip(1), ip(2)].map(Target::host);
+        assert!(overlay.set_name(&Name::Host("host.test".into()), Arc::new(hosts)));
+        assert!(!overlay.set_name(&Name::Host("host.test".into()), Arc::new(hosts)));
+        let hosts = [Target { ip: ip(3), service }];
+        overlay.set_name(&Name::Service("_http._tcp.test".into()), Arc::new(hosts));
+
+        assert_eq!(
+            endpoints(&overlay),
+            [
+                ("10.0.0.1:80".to_owned(), 3, false),
+                ("10.0.0.2:80".to_owned(), 3, false),
+                ("10.0.0.3:8080".to_owned(), 40, true),
+                ("10.0.0.9:80".to_owned(), 1, true),
+            ]
+        );
+    }
+}

@@ -241,3 +241,52 @@ fn ops_cluster(name: &str) -> settings::Cluster {
         queue: 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+    use crate::proxy::overlay::Target;
+    use crate::proxy::settings::Name;
+    use crate::proxy::shared::Shared;
+
+    const FILE: &str = "[[listener]]\n\
+        name = 'public'\n\
+        bind = '127.0.0.1:0'\n\
+        [[cluster.named.endpoint]]\n\
+        address = 'a.test:80'\n\
+        [[cluster.plain.endpoint]]\n\
+        address = '10.0.0.9:80'\n";
+
+    fn addresses(last: &[u8]) -> Arc<[Target]> {
+        last.iter().map(|last| Target::host(IpAddr::from([10, 0, 0, *last]))).collect()
+    }
+
+    #[test]
+    fn a_name_that_stands_for_something_else_concerns_its_own_cluster_alone() {
+        let settings = crate::config::from_str("test.toml", FILE, &|_| None).unwrap().settings;
+        let mut overlay = Overlay::default();
+        let first = |registry: &Registry<'_>| {
+            Snapshot::compile(1, settings, &Overlay::default(), "ops", 0, registry)
+        };
+        let shared = Shared::new(1, 0, first);
+        let mut resolve = |last: &[u8]| {
+            overlay.set_name(&Name::Host("a.test".into()), addresses(last));
+            let before = shared.snapshot();
+            shared.publish(shared.prepare(|registry| before.with(&overlay, registry)));
+            (before, shared.snapshot())
+        };
+
+        let (unresolved, two) = resolve(&[1, 2]);
+        let (_, next) = resolve(&[2, 3]);
+
+        assert!(unresolved.clusters[0].endpoints[0].peer().is_none());
+        let labels: Vec<&str> = next.clusters[0].endpoints.iter().map(|e| &*e.label).collect();
+        assert_eq!(labels, ["a.test/10.0.0.2:80", "a.test/10.0.0.3:80"]);
+        // Who stays is the same, with what is counted of it.
+        assert!(Arc::ptr_eq(&two.clusters[0].endpoints[1], &next.clusters[0].endpoints[0]));
+        assert!(Arc::ptr_eq(&unresolved.clusters[1], &next.clusters[1]));
+        assert_eq!((next.generation, next.version), (1, 3));
+    }
+}
