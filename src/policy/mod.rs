@@ -4,6 +4,7 @@ pub mod allowance;
 pub mod balance;
 pub mod body_pace;
 pub mod departures;
+pub mod limit;
 pub mod line;
 pub mod retry;
 pub mod retry_budget;
