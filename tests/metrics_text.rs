@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use ringgate::telemetry::worker::Driver;
 use ringgate::telemetry::{
-    CertificateReport, ClusterReport, EndpointReport, HandOvers, LogEntries, Lookups, ProcessStats,
-    Report, RequestKey, WorkerMetrics, prometheus,
+    CertificateReport, ClusterReport, EndpointReport, HandOvers, LimitReport, LogEntries, Lookups,
+    ProcessStats, Report, RequestKey, WorkerMetrics, prometheus,
 };
 
 /// A page on which every family has a series, and label values are as awkward as they may be.
@@ -45,6 +45,13 @@ fn page() -> String {
         endpoints: &[endpoint],
         certificates: &[certificate],
         clusters: &[ClusterReport { cluster: "docs".into(), queued: 0 }],
+        limits: &[LimitReport {
+            scope: "client_ip",
+            name: String::new(),
+            clients: 3,
+            capacity: 50_048,
+            overflowed: 0,
+        }],
         process: &process,
         log_entries: &LogEntries::default(),
         access_log_unwritten: 0,
@@ -74,6 +81,9 @@ fn busy_worker(index: usize) -> Arc<WorkerMetrics> {
     handshakes.count("1.3", true);
     handshakes.failures.inc(1);
     worker.cluster_series("docs", &["queue_full"]).rejected.inc(0);
+    for algorithm in ["token_bucket", "concurrency"] {
+        worker.limit_series("route", "/v1/\\\"", algorithm).rejected.inc();
+    }
     worker.ai_series("gpt-4").time_to_first_event.record(320_000_000);
     Arc::new(worker)
 }

@@ -29,6 +29,7 @@ fn text(instance: &dyn Instance) -> String {
         endpoints: &instance.endpoints(),
         certificates: &instance.certificates(),
         clusters: &instance.clusters(),
+        limits: &instance.limits(),
         process: &process::read(),
         log_entries: instance.log_entries(),
         access_log_unwritten: instance.access_log_unwritten(),

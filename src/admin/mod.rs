@@ -23,7 +23,8 @@ use serde_json::{Value, json};
 
 pub use self::api::Api;
 use crate::telemetry::{
-    CertificateReport, ClusterReport, EndpointReport, HandOvers, LogEntries, Lookups, WorkerMetrics,
+    CertificateReport, ClusterReport, EndpointReport, HandOvers, LimitReport, LogEntries, Lookups,
+    WorkerMetrics,
 };
 
 /// What the pages need to know of the running gateway.
@@ -45,6 +46,8 @@ pub trait Instance: Send + Sync + 'static {
     /// Each file once.
     fn certificates(&self) -> Vec<CertificateReport>;
     fn clusters(&self) -> Vec<ClusterReport>;
+    /// Of limits that are per client.
+    fn limits(&self) -> Vec<LimitReport>;
     /// `[telemetry].service`.
     fn service(&self) -> String;
     /// `[telemetry].tags`.

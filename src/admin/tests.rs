@@ -48,6 +48,10 @@ impl Instance for Stage {
         let (cluster, endpoint) = ("docs".into(), "10.0.0.1:80".into());
         vec![EndpointReport { cluster, endpoint, up: false, in_flight: 0, weight: 1 }]
     }
+    fn limits(&self) -> Vec<LimitReport> {
+        Vec::new()
+    }
+
     fn clusters(&self) -> Vec<ClusterReport> {
         vec![ClusterReport { cluster: "docs".into(), queued: 0 }]
     }

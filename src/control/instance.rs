@@ -10,12 +10,14 @@ use serde_json::Value;
 use super::status;
 use crate::admin::Instance;
 use crate::net::tls::Chain;
+use crate::proxy::limits::state::LimitState;
 use crate::proxy::shared::Shared;
 use crate::proxy::worker::ListenerState;
 use crate::runtime::clock::Clock;
 use crate::telemetry::history::History;
 use crate::telemetry::{
-    CertificateReport, ClusterReport, EndpointReport, HandOvers, LogEntries, Lookups, WorkerMetrics,
+    CertificateReport, ClusterReport, EndpointReport, HandOvers, LimitReport, LogEntries, Lookups,
+    WorkerMetrics,
 };
 
 /// A listener and where it accepts.
@@ -157,6 +159,23 @@ impl Instance for Gateway {
             queued: state.queued(),
         };
         snapshot.clusters().map(report).collect()
+    }
+
+    fn limits(&self) -> Vec<LimitReport> {
+        let now = Clock::start().now().as_nanos();
+        let report = |limit: Arc<LimitState>| {
+            let fill = limit.fill(now)?;
+            Some(LimitReport {
+                scope: limit.scope.label(),
+                name: limit.name.to_string(),
+                clients: fill.clients,
+                capacity: fill.capacity,
+                overflowed: fill.overflowed,
+            })
+        };
+        let mut reports: Vec<_> = self.shared.limits().into_iter().filter_map(report).collect();
+        reports.sort();
+        reports
     }
 
     fn service(&self) -> String {

@@ -28,7 +28,7 @@ pub use log_queue::LogSink;
 pub use lookups::{LookupOutcome, Lookups};
 pub use record::Outcome;
 pub use report::{
-    CertificateReport, ClusterReport, EndpointReport, LogEntries, ProcessStats, Report,
+    CertificateReport, ClusterReport, EndpointReport, LimitReport, LogEntries, ProcessStats, Report,
 };
 pub use stamp::StampCache;
 pub use worker::{

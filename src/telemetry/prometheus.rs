@@ -2,6 +2,8 @@
 //!
 //! Names without the prefix `ringgate_` are those that existing rules and dashboards ask for.
 
+mod limits;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -32,6 +34,7 @@ pub fn render(report: &Report<'_>) -> String {
     write_endpoint_series(&mut page, report.workers);
     write_endpoints(&mut page, report);
     write_queues(&mut page, report);
+    limits::write(&mut page, report);
     write_models(&mut page, report.workers);
     write_worker_loops(&mut page, report.workers);
     write_worker_connections(&mut page, report.workers);
@@ -485,6 +488,7 @@ mod tests {
             endpoints,
             certificates: &[],
             clusters: &[ClusterReport { cluster: "docs".into(), queued: 3 }],
+            limits: &[],
             process: &ProcessStats { resident_bytes: 4096, ..ProcessStats::default() },
             log_entries: &LogEntries::default(),
             access_log_unwritten: 9,

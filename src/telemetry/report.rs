@@ -18,6 +18,7 @@ pub struct Report<'a> {
     pub endpoints: &'a [EndpointReport],
     pub certificates: &'a [CertificateReport],
     pub clusters: &'a [ClusterReport],
+    pub limits: &'a [LimitReport],
     pub process: &'a ProcessStats,
     pub log_entries: &'a LogEntries,
     /// Access log lines that the log thread could not write.
@@ -54,6 +55,21 @@ pub struct ClusterReport {
     pub cluster: String,
     /// Exchanges that wait for room.
     pub queued: usize,
+}
+
+/// The table of clients of one limit at the time of reading.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LimitReport {
+    /// What it stands on, such as `route`.
+    pub scope: &'static str,
+    /// Which of them.
+    pub name: String,
+    /// Clients that have asked lately or are in debt.
+    pub clients: usize,
+    /// How many there can be.
+    pub capacity: usize,
+    /// Requests of clients that found no place.
+    pub overflowed: u64,
 }
 
 /// What the kernel knows of this process.

@@ -86,6 +86,7 @@ pub struct WorkerMetrics {
     models_by: Series<Arc<str>, AiSeries>,
     handshakes_by: Series<Arc<str>, HandshakeSeries>,
     clusters_by: Series<Arc<str>, ClusterSeries>,
+    limits_by: Series<LimitKey, LimitSeries>,
 }
 
 /// What moves a worker's bytes.
@@ -135,6 +136,7 @@ impl WorkerMetrics {
             models_by: Series::default(),
             handshakes_by: Series::default(),
             clusters_by: Series::default(),
+            limits_by: Series::default(),
         }
     }
 
@@ -221,6 +223,23 @@ impl WorkerMetrics {
 
     pub(super) fn all_cluster_series(&self) -> Vec<Arc<ClusterSeries>> {
         self.clusters_by.all()
+    }
+
+    /// The series of one limit: what it stands on, its name there, and what it does. The rest as
+    /// [`Self::request_series`].
+    pub fn limit_series(
+        &self,
+        scope: &'static str,
+        name: &str,
+        algorithm: &'static str,
+    ) -> Arc<LimitSeries> {
+        let key = LimitKey { scope, name: Arc::from(name), algorithm };
+        let overflow = || LimitKey { name: Arc::from(OVERFLOW), ..key.clone() };
+        self.limits_by.find(&key, overflow, |key| LimitSeries::new(key.clone()))
+    }
+
+    pub(super) fn all_limit_series(&self) -> Vec<Arc<LimitSeries>> {
+        self.limits_by.all()
     }
 
     pub(super) fn all_request_series(&self) -> Vec<Arc<RequestSeries>> {
@@ -320,6 +339,30 @@ impl ClusterSeries {
             waited: Histogram::new(&FIRST_BYTE),
             rejected: Labelled::new(reasons),
         }
+    }
+}
+
+/// What tells limits apart.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LimitKey {
+    /// What it stands on, such as `route`.
+    pub scope: &'static str,
+    /// Which of them; empty where there is but one.
+    pub name: Arc<str>,
+    /// Such as `token_bucket` or `concurrency`.
+    pub algorithm: &'static str,
+}
+
+/// What limits decided that share a label set.
+pub struct LimitSeries {
+    pub key: LimitKey,
+    pub admitted: Counter,
+    pub rejected: Counter,
+}
+
+impl LimitSeries {
+    fn new(key: LimitKey) -> Self {
+        Self { key, admitted: Counter::default(), rejected: Counter::default() }
     }
 }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use ringgate::telemetry::worker::Driver;
 use ringgate::telemetry::{
-    CertificateReport, ClusterReport, EndpointReport, HandOvers, Line, LineFormat, Load,
-    LogEntries, Lookups, Outcome, ProcessStats, Report, RequestKey, StampCache, WorkerMetrics,
-    prometheus,
+    CertificateReport, ClusterReport, EndpointReport, HandOvers, LimitReport, Line, LineFormat,
+    Load, LogEntries, Lookups, Outcome, ProcessStats, Report, RequestKey, StampCache,
+    WorkerMetrics, prometheus,
 };
 
 /// Type and labels by name.
@@ -50,6 +50,7 @@ fn page() -> String {
     worker.upstream_series("web", "10.0.0.1:80", &["connect_failed"]);
     worker.cluster_series("web", &["queue_full"]).rejected.inc(0);
     worker.ai_series("llama-3");
+    worker.limit_series("route", "/v1", "token_bucket");
     worker.handshake_series("public", &["timeout"]);
     worker.refused.inc(0);
     worker.upstream_faults.inc(0);
@@ -68,6 +69,13 @@ fn page() -> String {
         endpoints: &[endpoint],
         certificates: &[CertificateReport { file: "a.pem".into(), not_after: 0 }],
         clusters: &[ClusterReport { cluster: "web".into(), queued: 0 }],
+        limits: &[LimitReport {
+            scope: "client_ip",
+            name: String::new(),
+            clients: 0,
+            capacity: 64,
+            overflowed: 0,
+        }],
         process: &ProcessStats::default(),
         log_entries: &LogEntries::default(),
         access_log_unwritten: 0,
