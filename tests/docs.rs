@@ -79,12 +79,12 @@ fn book() -> BTreeMap<String, Page> {
     pages.map(|name| (name.clone(), page(&format!("docs/{name}")))).collect()
 }
 
-/// The table of configuration.md that is headed with a section's path; the whole file's has the
-/// heading "Section".
-fn section_of(table: &Table) -> Option<String> {
+/// The sections that a table of configuration.md is about: it is headed with their paths; the whole
+/// file's has the heading "Section".
+fn sections_of(table: &Table) -> Vec<String> {
     match table.header[0].as_str() {
-        "Section" => Some(String::new()),
-        heading => markdown::code(heading).map(str::to_owned),
+        "Section" => vec![String::new()],
+        heading => heading.split(", ").filter_map(markdown::code).map(str::to_owned).collect(),
     }
 }
 
@@ -110,10 +110,11 @@ fn every_example_loads() {
 fn the_configuration_page_lists_every_key_and_no_other() {
     let mut documented = keys::Keys::new();
     for table in page("docs/configuration.md").tables {
-        let Some(section) = section_of(&table) else { continue };
-        let names = table.column(0).map(|cell| markdown::code(cell).expect("keys are code"));
-        let earlier = documented.insert(section.clone(), names.map(str::to_owned).collect());
-        assert!(earlier.is_none(), "two tables for {section:?}");
+        for section in sections_of(&table) {
+            let names = table.column(0).map(|cell| markdown::code(cell).expect("keys are code"));
+            let earlier = documented.insert(section.clone(), names.map(str::to_owned).collect());
+            assert!(earlier.is_none(), "two tables for {section:?}");
+        }
     }
     assert_eq!(documented, keys::known());
 }
@@ -124,15 +125,16 @@ fn every_default_that_is_written_as_a_value_is_the_default() {
     let settings = load(BARE).settings;
     let mut checked = 0;
     for table in page("docs/configuration.md").tables {
-        let Some(section) = section_of(&table).filter(|section| !section.is_empty()) else {
-            continue;
-        };
-        assert_eq!(table.header[2], "default");
-        for row in &table.rows {
+        for (section, row) in sections_of(&table)
+            .iter()
+            .filter(|section| !section.is_empty())
+            .flat_map(|section| table.rows.iter().map(move |row| (section, row)))
+        {
+            assert_eq!(table.header[2], "default");
             let Some(default) = markdown::code(&row[2]) else { continue };
             let key = markdown::code(&row[0]).expect("keys are code");
             let line: toml::Table = format!("{key} = {default}").parse().expect("it is TOML");
-            let explicit = keys::with(bare.clone(), &section, line);
+            let explicit = keys::with(bare.clone(), section, line);
             assert_eq!(load(&explicit.to_string()).settings, settings, "{section}.{key}");
             checked += 1;
         }

@@ -12,4 +12,5 @@ pub mod models;
 pub mod multipart;
 pub mod quote;
 pub mod rewrite;
+pub mod service;
 pub mod stream;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::balance::balance;
+use super::limit::{self, Holder};
 use super::reader::Value;
 use super::retry::retry;
 use super::section::{Placed, Section};
@@ -50,7 +51,10 @@ pub(super) fn cluster(name: &str, section: &mut Section<'_>) -> Cluster {
         let upgrade_idle = upgrade_idle.unwrap_or(Some(UPGRADE_IDLE));
         ClusterTimeouts { upgrade_idle, ..timeouts(section) }
     });
-    Cluster { proxy_protocol, ..cluster_of(name.to_owned(), endpoints, timeouts, section) }
+    Cluster {
+        proxy_protocol,
+        ..cluster_of(name.to_owned(), endpoints, timeouts, Holder::Cluster, section)
+    }
 }
 
 /// The PROXY protocol names the client of a connection, and in HTTP/2 all clients share it.
@@ -68,6 +72,7 @@ pub(super) fn cluster_of(
     name: String,
     endpoints: Vec<Placed<'_, Endpoint>>,
     timeouts: ClusterTimeouts,
+    holder: Holder,
     section: &mut Section<'_>,
 ) -> Cluster {
     let queue = section.take("queue", |value| value.integer(0..=QUEUE_MAX));
@@ -82,6 +87,7 @@ pub(super) fn cluster_of(
         retry: section.section("retry", retry),
         max_in_flight: max_in_flight(section),
         queue: queue.and_then(|places| usize::try_from(places).ok()).unwrap_or(QUEUE),
+        limit: limit::list(section, holder),
     }
 }
 
@@ -112,6 +118,7 @@ fn endpoint(section: &mut Section<'_>, rules: Option<&tls::Rules>) -> Endpoint {
         weight: weight(section),
         http2,
         max_in_flight: max_in_flight(section),
+        limit: limit::list(section, Holder::Endpoint),
         backup: backup(section),
         provider: None,
     }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU64;
 use std::time::Duration;
 
+use super::limit::{self, Holder};
 use super::reader::Value;
 use super::section::Section;
 use super::{address, error_page, name, tls, units};
@@ -55,6 +56,7 @@ pub(super) fn listener(section: &mut Section<'_>) -> Listener {
         // With TLS both sides agree; without, the first bytes have to be looked at.
         http2: section.take("http2", Value::boolean).unwrap_or(tls.is_some()),
         limits: section.section("limits", limits),
+        limit: limit::list(section, Holder::Listener),
         timeouts: section.section("timeouts", timeouts),
         proxy_protocol: section.take("proxy_protocol", Value::boolean).unwrap_or_default(),
         tls,

@@ -13,6 +13,7 @@ mod cover;
 mod error_page;
 mod expand;
 mod fields;
+mod limit;
 mod listener;
 mod log;
 mod model;
@@ -160,6 +161,7 @@ fn settings(root: &mut Section<'_>) -> Settings {
         clusters: clusters.iter().map(|cluster| cluster.is.name.clone()).collect(),
     };
     let routes = root.sections("route", |section| route::route(section, &names));
+    let limits = limit::limits(root);
     let log = root.section("log", log::log);
     let access_log = root.take("access_log", |value| value.section(log::access_log));
     let telemetry = root.section("telemetry", log::telemetry);
@@ -188,6 +190,7 @@ fn settings(root: &mut Section<'_>) -> Settings {
         routes: routes.into_iter().map(|route| route.is).collect(),
         clusters,
         models,
+        limits,
         log,
         access_log,
         telemetry,

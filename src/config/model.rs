@@ -1,6 +1,7 @@
 //! `[model."NAME"]`: a model compiles to a cluster and a name that leads to it.
 
 use super::cluster::{backup, check_endpoints, cluster_of, http2, max_in_flight, timeouts, weight};
+use super::limit::{self, Holder};
 use super::reader::Value;
 use super::section::{Placed, Section};
 use super::{address, fields, name, tls};
@@ -25,7 +26,7 @@ pub(super) fn model(name: &str, section: &mut Section<'_>) -> NamedModel {
     NamedModel {
         name: name.to_owned(),
         aliases: section.take("aliases", aliases).unwrap_or_default(),
-        cluster: cluster_of(format!("model:{name}"), endpoints, timeouts, section),
+        cluster: cluster_of(format!("model:{name}"), endpoints, timeouts, Holder::Model, section),
     }
 }
 
@@ -93,6 +94,7 @@ fn endpoint(section: &mut Section<'_>, rules: Option<&tls::Rules>) -> Endpoint {
         weight: weight(section),
         http2,
         max_in_flight: max_in_flight(section),
+        limit: limit::list(section, Holder::Endpoint),
         backup: backup(section),
         provider: Some(Provider {
             dialect: kind.dialect,

@@ -22,7 +22,7 @@ use crate::net::tls::Roots;
 const SHOWN_CHARS_MAX: usize = 60;
 
 /// Longer lists of names are cut where they are shown.
-const SHOWN_NAMES_MAX: usize = 20;
+const SHOWN_NAMES_MAX: usize = 32;
 
 /// The file being read, and what was found in it so far.
 pub(super) struct Source<'a> {
@@ -303,6 +303,10 @@ impl<'a> Value<'a> {
 
     pub(super) fn is_string(&self) -> bool {
         matches!(self.content, Content::Value(DeValue::String(_)))
+    }
+
+    pub(super) fn is_list(&self) -> bool {
+        matches!(self.content, Content::Value(DeValue::Array(_)))
     }
 
     pub(super) fn is_empty_list(&self) -> bool {

@@ -1,5 +1,6 @@
 //! `[[route]]`.
 
+use super::limit::{self, Holder};
 use super::listener::body_limit;
 use super::reader::Value;
 use super::section::Section;
@@ -24,6 +25,7 @@ pub(super) fn route(section: &mut Section<'_>, names: &Names) -> Route {
         allow: section.take("allow", clients).unwrap_or_default(),
         deny: section.take("deny", clients).unwrap_or_default(),
         body: section.section("limits", |limits| limits.take("body", body_limit)),
+        limit: limit::list(section, Holder::Route),
         request_headers: section.section("request_headers", fields::request_edits),
         response_headers: section.section("response_headers", fields::response_edits),
         security_headers: section.take("security_headers", Value::boolean).unwrap_or(false),

@@ -105,6 +105,7 @@ fn an_endpoint_of_a_model_has_everything_a_request_needs() {
         weight: 3,
         http2: false,
         max_in_flight: None,
+        limit: Vec::new(),
         backup: false,
         provider: Some(Provider {
             dialect: Dialect::Anthropic,

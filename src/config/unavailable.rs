@@ -6,13 +6,14 @@
 pub(super) const MESSAGE: &str = "Not available in this version of Ringgate.";
 
 /// By kind of section: its path without names and indices.
-const KEYS: [(&str, &[&str]); 9] = [
-    ("", &["service", "auth", "limits", "audit", "sanitize", "notify", "store", "redis"]),
+const KEYS: [(&str, &[&str]); 10] = [
+    ("", &["auth", "audit", "sanitize", "notify", "store", "redis"]),
     ("server", &["state_dir"]),
-    ("route", &["auth", "limit"]),
+    ("route", &["auth"]),
     ("cluster", CLUSTER),
     ("model", CLUSTER),
     ("model", &["service", "fallback", "tokens", "keep_alive_comment", "hedge", "on_lossy"]),
+    ("service", &["balance", "breaker", "retry", "timeouts", "fallback", "tokens"]),
     ("model.timeouts", &["first_event", "between_events"]),
     ("log", &["file", "rotation"]),
     ("telemetry", &["otlp"]),
@@ -21,7 +22,7 @@ const KEYS: [(&str, &[&str]); 9] = [
 /// Valid on a model as well: it compiles to a cluster.
 #[rustfmt::skip]
 const CLUSTER: &[&str] = &[
-    "health_check", "outlier", "on_disconnect", "limit", "breaker",
+    "health_check", "outlier", "on_disconnect", "breaker",
 ];
 
 /// Whether `key` of such a section is known, but not carried out yet.

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::reader::Value;
+use crate::policy::limit::Rate;
 
 /// In milliseconds.
 const TIMES: [(&str, u64); 5] =
@@ -15,6 +16,9 @@ const SIZES: [(&str, u64); 5] =
 
 /// What is longer is a typing error, and would bring sums of times near their limits.
 const DURATION_MAX: Duration = Duration::from_secs(365 * 86_400);
+
+/// Above this the time of one request would be rounded by more than a thousandth.
+const RATE_MAX: u64 = 10_000_000;
 
 /// A time limit; `"0s"` switches it off.
 pub(super) fn timeout(value: &Value<'_>) -> Option<Option<Duration>> {
@@ -64,6 +68,23 @@ pub(super) fn byte_rate(value: &Value<'_>, most: u64) -> Option<u64> {
     })
 }
 
+/// Requests in a time, such as `"100/s"`: at least one.
+pub(super) fn rate(value: &Value<'_>) -> Option<Rate> {
+    value.parse("a rate such as \"100/s\"", |text| {
+        let rate = parse_rate(text)?;
+        if rate.credits == 0 {
+            return Err("A rate of 0 would admit nobody. Answer by respond with a status of 403 \
+                        or 503 instead."
+                .to_owned());
+        }
+        let most = u128::from(RATE_MAX) * rate.period.as_nanos() / 1_000_000_000;
+        if u128::from(rate.credits) > most {
+            return Err(format!("Give at most {RATE_MAX}/s."));
+        }
+        Ok(rate)
+    })
+}
+
 /// A duration as it stands in a file; the error says what one looks like.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let form = "A duration is a whole number with one of the units ms, s, m, h, d, such as \"5s\".";
@@ -73,6 +94,18 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         return Err("Give at most 365d.".to_owned());
     }
     Ok(duration)
+}
+
+fn parse_rate(text: &str) -> Result<Rate, String> {
+    let form = || {
+        "A rate is a whole number for each s, m, h or d, such as \"100/s\" or \"60/m\".".to_owned()
+    };
+    let (number, unit) = text.split_once('/').ok_or_else(form)?;
+    let credits = number.trim_end().parse().map_err(|_| form())?;
+    let unit = unit.trim_start();
+    let known = TIMES.iter().find(|(name, _)| *name == unit && *name != "ms");
+    let (_, millis) = known.ok_or_else(form)?;
+    Ok(Rate { credits, period: Duration::from_millis(*millis) })
 }
 
 fn parse_size(text: &str) -> Result<u64, String> {
@@ -137,6 +170,17 @@ mod tests {
         assert_eq!(parse_size("0B").unwrap(), 0);
         for text in ["64KB", "64k", "64", "KiB", "18446744073709551615KiB"] {
             assert!(parse_size(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn rates_are_numbers_for_each_unit_of_time() {
+        let rate = |credits, secs| Rate { credits, period: Duration::from_secs(secs) };
+        assert_eq!(parse_rate("100/s"), Ok(rate(100, 1)));
+        assert_eq!(parse_rate("60 / m"), Ok(rate(60, 60)));
+        assert_eq!(parse_rate("5/d"), Ok(rate(5, 86_400)));
+        for text in ["100", "/s", "100/", "-1/s", "1.5/s", "100/ms", "100/s/s", "100/y"] {
+            assert!(parse_rate(text).is_err(), "{text:?}");
         }
     }
 

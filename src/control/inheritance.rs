@@ -106,9 +106,10 @@ impl Inheritance {
         }
     }
 
-    /// Waits for the word of the process that hands over, if there is one, to begin.
-    pub(super) fn await_go(&mut self) -> Result<(), String> {
-        self.predecessor.as_mut().map_or(Ok(()), Predecessor::await_go)
+    /// Waits for the word of the process that hands over, if there is one, to begin. With it comes
+    /// what its limits know.
+    pub(super) fn await_go(&mut self) -> Result<String, String> {
+        self.predecessor.as_mut().map_or(Ok(String::new()), Predecessor::await_go)
     }
 
     /// Says that this process accepts; `false` if there is nobody to tell.

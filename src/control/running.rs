@@ -194,11 +194,15 @@ impl Running {
             return;
         }
         let limit = self.shared.snapshot().settings.server.handover_timeout;
+        let shared = Arc::clone(&self.shared);
+        let limits = move || shared.export_limits();
         let mut offer = Offer::default();
-        let started =
-            self.sockets.offer(&mut offer).and_then(|()| self.admin.offer(&mut offer)).and_then(
-                |()| HandOver::start(offer, state::export(&self.gateway, &self.overlay), limit),
-            );
+        let state = state::export(&self.gateway, &self.overlay);
+        let started = self
+            .sockets
+            .offer(&mut offer)
+            .and_then(|()| self.admin.offer(&mut offer))
+            .and_then(|()| HandOver::start(offer, state, limits, limit));
         match started {
             Ok(hand_over) => {
                 tracing::info!(?limit, "handing over to a new process");

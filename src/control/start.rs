@@ -68,7 +68,7 @@ impl Running {
             .map_err(|error| format!("cannot start the workers: {error}"))?;
         wait_until(|| fleet.is_turning()).await?;
         let unclaimed = inheritance.close_unclaimed();
-        inheritance.await_go()?;
+        shared.import_limits(&inheritance.await_go()?);
 
         let (orders, ordered) = orders::channel();
         let (admin_is_new, admin) = (admin.is_new, admin.serve(state, &orders)?);

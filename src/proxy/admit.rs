@@ -9,14 +9,25 @@ use crate::http::message::BodyLength;
 use crate::http::refusal::Refusal;
 
 impl Exchange<'_> {
-    /// Applies the limits that the route has of its own.
+    /// Applies what the route asks of clients, and the limits that can be known from the head.
     pub(super) fn admit(&mut self, route: &Route) -> Result<(), ExchangeError> {
-        if !route.admits(self.client.address.ip()) {
+        let admitted = self.admit_client(route);
+        if admitted.is_err() {
             self.dialect = (route.action == Action::Ai).then(|| self.dialect_asked_in());
-            return Err(Refusal::AddressDenied.into());
         }
+        admitted?;
         self.body_allowance = self.body_limit();
         Ok(())
+    }
+
+    fn admit_client(&mut self, route: &Route) -> Result<(), ExchangeError> {
+        if !route.admits(self.client.address.ip()) {
+            return Err(Refusal::AddressDenied.into());
+        }
+        match self.record.route {
+            Some(route) => Ok(self.admit_by_limits(route)?),
+            None => Ok(()),
+        }
     }
 
     /// How an AI client that is refused before its call is read expects to hear of it.

@@ -8,6 +8,7 @@ use super::exchange::Exchange;
 use super::forward::{
     Framing, replaces, write_connection, write_field, write_set, write_status_line,
 };
+use super::limits::fields;
 use super::relay::downstream_error;
 use super::request_id;
 use super::settings::ErrorPage;
@@ -15,6 +16,7 @@ use crate::ai::error::{ClientError, ErrorKind};
 use crate::http::field_name::FieldName;
 use crate::http::message::Method;
 use crate::http::refusal::Refusal;
+use crate::policy::limit::Level;
 use crate::telemetry::record::Outcome;
 
 /// Of a request body that nobody wants, this much is read to keep the connection. Reading more
@@ -41,6 +43,9 @@ impl Exchange<'_> {
         self.answer_field("content-type", body.content_type.as_bytes());
         if let Some(pause) = error.retry_after() {
             self.answer_field("retry-after", pause.as_secs().max(1).to_string().as_bytes());
+        }
+        if let ExchangeError::OverLimit(over) = &error {
+            self.answer_level(&over.level);
         }
         if error.status() == 405 {
             self.answer_field("allow", error.allowed_methods().as_bytes());
@@ -134,6 +139,15 @@ impl Exchange<'_> {
         };
         let id = said.map_or(made.to_vec(), |field| field.value.of(&self.scratch.head).to_vec());
         self.answer_field("x-request-id", &id);
+        if let Some(level) = self.scratch.held.level {
+            self.answer_level(&level);
+        }
+    }
+
+    /// How far a limit is used.
+    fn answer_level(&mut self, level: &Level) {
+        let ai = self.dialect.is_some();
+        fields::write(level, ai, |name, value| self.answer_field(name, value));
     }
 
     /// A field of our own answer, unless the route sets or removes it.
@@ -233,6 +247,7 @@ fn client_error(error: &ExchangeError) -> ClientError {
         408 => ErrorKind::RequestTimeout,
         413 => ErrorKind::TooLarge,
         415 => ErrorKind::UnsupportedMediaType,
+        429 => ErrorKind::RateLimited,
         502 => ErrorKind::BadGateway,
         503 => ErrorKind::Unavailable,
         504 => ErrorKind::GatewayTimeout,

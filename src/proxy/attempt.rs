@@ -13,6 +13,7 @@ use super::http2::{ClientStream, Connecting, Found, Place};
 use super::settings::{ClusterTimeouts, Route};
 use super::upload::upstream_send_error;
 use super::view::{ClusterView, EndpointView};
+use crate::ai::service::Service;
 use crate::http::proxy_protocol::{Ends, Version};
 use crate::http::refusal::Refusal;
 use crate::net::socket::{Leave, Peer, Socket};
@@ -36,6 +37,14 @@ pub(super) enum Outgoing<'a> {
 }
 
 impl Outgoing<'_> {
+    /// What is asked of a model, if one is asked.
+    pub(super) fn service(self) -> Option<Service> {
+        match self {
+            Self::Request(_) | Self::WebSocket(_) => None,
+            Self::Call(call) => Some(call.service),
+        }
+    }
+
     /// Whether the endpoint understands it.
     pub(super) fn fits(self, endpoint: &EndpointView) -> bool {
         match self {

@@ -52,6 +52,7 @@ impl Exchange<'_> {
         self.record.cluster = Some(Rc::clone(cluster));
         self.total_until = cluster.timeouts.total.map(|total| self.record.began + total);
         self.attempts.body_is_held = matches!(outgoing, Outgoing::Call(_));
+        self.admit_to(cluster, outgoing.service())?;
         cluster.pay_in();
         let affinity = self.affinity(cluster);
         let mut in_cluster: Option<InCluster> = None;
@@ -63,7 +64,11 @@ impl Exchange<'_> {
             let in_flight = match self.reserve(cluster, wish, &mut in_cluster).await {
                 Ok(in_flight) => in_flight,
                 // There is no room for another attempt: what the last one found is the answer.
-                Err(error @ (ExchangeError::NoEndpoint | ExchangeError::Shed(_))) => {
+                Err(
+                    error @ (ExchangeError::NoEndpoint
+                    | ExchangeError::Shed(_)
+                    | ExchangeError::OverLimit(_)),
+                ) => {
                     return Err(failure.unwrap_or(error));
                 }
                 Err(error) => return Err(error),

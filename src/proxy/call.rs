@@ -25,6 +25,7 @@ use crate::ai::json::JsonFault;
 use crate::ai::models::{self, Listed};
 use crate::ai::multipart::{Boundary, MultipartFault};
 use crate::ai::rewrite::Rename;
+use crate::ai::service::Service;
 use crate::ai::{json, multipart};
 use crate::http::field_name::FieldName;
 use crate::http::gzip::GzipFault;
@@ -41,6 +42,7 @@ pub(super) struct Call {
     /// What follows an endpoint's base URL.
     path: &'static str,
     kind: BodyKind,
+    pub(super) service: Service,
     /// What the endpoint must speak.
     dialect: Dialect,
     /// How the body was read, and so how the endpoint has to read it.
@@ -87,16 +89,16 @@ impl Exchange<'_> {
             ExchangeError::Call(not_a_call.into())
         })?;
         self.dialect = Some(understood.dialect);
-        match understood.operation.upstream_path() {
+        match understood.operation.upstream_path().zip(understood.operation.service()) {
             None => self.tell_models(&understood).await,
-            Some(path) => {
+            Some((path, service)) => {
                 let kind = understood.operation.body_kind();
                 let dialect = understood.operation.dialect();
                 self.check_length()?;
                 let content_type = self.choose_scanner(kind)?;
                 self.hold_body().await?;
                 let (model_span, model) = self.understand()?;
-                let call = Call { path, kind, dialect, content_type, model_span };
+                let call = Call { path, kind, service, dialect, content_type, model_span };
                 self.record.model = Some(model);
                 let cluster = view.cluster(view.snapshot.settings.models[model].cluster);
                 if !cluster.endpoints.iter().any(|endpoint| call.fits(endpoint)) {

@@ -20,6 +20,18 @@ pub(super) struct ClientAddress {
     believed: Believed,
 }
 
+/// The network that an address is in, as a number: an IPv4 address stands for itself, of IPv6 the
+/// first `ipv6_prefix` bits count.
+pub(super) fn network(address: IpAddr, ipv6_prefix: u8) -> u128 {
+    match address.to_canonical() {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(ip) => match 128 - u32::from(ipv6_prefix.min(128)) {
+            128 => 0,
+            rest => ip.to_bits() >> rest << rest,
+        },
+    }
+}
+
 /// What is taken over of what a request says about the hops before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Believed {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::failure::EndpointFailure;
+use super::limits::OverLimit;
 use super::queue::Shed;
 use crate::ai::error::{ClientError, ErrorKind};
 use crate::http::refusal::{Refusal, ResponseFault};
@@ -38,6 +39,8 @@ pub(super) enum ExchangeError {
     DownstreamStalled,
     /// The cluster is at its limit, and the request cannot wait or has waited in vain.
     Shed(Shed),
+    /// A limit on requests does not let it through.
+    OverLimit(OverLimit),
     /// A status that is tried again elsewhere. The client is told only if there is no elsewhere.
     RetriedStatus(u16),
     /// The instance holds as many request bodies as it may.
@@ -93,6 +96,7 @@ impl ExchangeError {
             // Nobody reads it; the log has it, by the name nginx gave it.
             Self::DownstreamGone | Self::DownstreamStalled => 499,
             Self::Call(call) => call.status(),
+            Self::OverLimit(over) => over.status(),
         }
     }
 
@@ -113,6 +117,7 @@ impl ExchangeError {
             Self::TotalTimeout => "The request took longer than it may.",
             Self::DownstreamGone | Self::DownstreamStalled => "The client went away.",
             Self::Shed(_) => "Too many requests are under way; try again shortly.",
+            Self::OverLimit(over) => over.scope.explanation(),
             Self::RetriedStatus(_) => "The upstream could not carry out the request.",
             Self::BodiesFull => "Too many request bodies are being held; try again shortly.",
             Self::Exhausted => "The gateway is out of resources; try again shortly.",
@@ -123,6 +128,7 @@ impl ExchangeError {
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Shed(shed) => Some(shed.retry_after),
+            Self::OverLimit(over) => over.retry_after(),
             Self::BodiesFull | Self::NoEndpoint | Self::Exhausted => Some(BODIES_FULL_PAUSE),
             _ => None,
         }
@@ -139,6 +145,7 @@ impl ExchangeError {
             | Self::BodiesFull
             | Self::Exhausted
             | Self::Shed(_)
+            | Self::OverLimit(_)
             | Self::Call(_) => Outcome::Refused,
             Self::NoEndpoint
             | Self::ConnectFailed
@@ -172,6 +179,7 @@ impl ExchangeError {
             Self::DownstreamGone => "downstream_gone",
             Self::DownstreamStalled => "downstream_stalled",
             Self::Shed(shed) => shed.reason.label(),
+            Self::OverLimit(over) => over.scope.reason(),
             Self::RetriedStatus(_) => "retried_status",
             Self::BodiesFull => "bodies_full",
             Self::Exhausted => "out_of_resources",
@@ -245,6 +253,12 @@ impl CallError {
             },
             Self::UnsupportedCoding => "unsupported_coding",
         }
+    }
+}
+
+impl From<OverLimit> for ExchangeError {
+    fn from(over: OverLimit) -> Self {
+        Self::OverLimit(over)
     }
 }
 

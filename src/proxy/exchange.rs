@@ -104,6 +104,9 @@ impl<'c> Exchange<'c> {
         let outcome = match outcome {
             Ok(outcome) => outcome,
             Err(error) => {
+                if matches!(error, ExchangeError::OverLimit(_)) {
+                    self.scratch.held.give_back();
+                }
                 self.record.fail(&error);
                 return self.rescue(error).await;
             }
@@ -266,6 +269,10 @@ impl<'c> Exchange<'c> {
             let now = self.downstream.worker.core.now();
             self.record.first_event_ns = Some(now.nanos_since(self.record.began));
         }
+    }
+
+    pub(super) fn listener_index(&self) -> usize {
+        self.listener
     }
 
     pub(super) fn listener(&self) -> &super::settings::Listener {

@@ -1,6 +1,7 @@
 //! Heads on their way through: what is left out, what is added.
 
 use super::client_address::ClientFields;
+use super::limits::fields;
 use super::security_fields::SecurityFields;
 use super::settings::HeaderEdits;
 use super::sticky::SetCookie;
@@ -10,6 +11,7 @@ use crate::http::fields::{Field, Fields};
 use crate::http::h1::{BodyEncoder, RequestHead, ResponseHead};
 use crate::http::message::{BodyLength, Version};
 use crate::net::tls::ClientCertificate;
+use crate::policy::limit::Level;
 
 /// How a body is framed on the connection that a head goes out on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,6 +194,8 @@ pub(super) struct Response<'a> {
     pub(super) security: SecurityFields,
     /// Of a sticky cluster.
     pub(super) cookie: Option<SetCookie<'a>>,
+    /// What is left of a limit, and whether an AI client is to be told.
+    pub(super) level: Option<(Level, bool)>,
 }
 
 impl Response<'_> {
@@ -211,6 +215,14 @@ impl Response<'_> {
         self.framing.write(out);
         write_connection(out, self.version, self.keep_alive);
         self.security.write(self.edits, |name| head.get(bytes, name).is_some(), out);
+        if let Some((level, ai)) = &self.level {
+            fields::write(level, *ai, |name, value| {
+                // The endpoint may have limits of its own, and the client may know them.
+                if head.get(bytes, name).is_none() && !replaces(self.edits, name.as_bytes()) {
+                    write_field(out, name, value);
+                }
+            });
+        }
         write_set(out, self.edits);
         out.extend_from_slice(b"\r\n");
     }

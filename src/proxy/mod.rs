@@ -30,6 +30,7 @@ mod held_body;
 mod http2;
 mod input;
 mod ip_text;
+pub mod limits;
 pub mod overlay;
 mod pool;
 mod preface;

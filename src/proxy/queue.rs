@@ -5,12 +5,13 @@
 //! whichever worker it waits.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use super::client_address::network;
 use crate::policy::departures::Departures;
 use crate::policy::line::{Joined, Line, Ticket};
 use crate::runtime::clock::Clock;
@@ -22,14 +23,11 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// Who takes turns with whom: one client address. Of IPv6 the network half counts, since a host
 /// has as many addresses as it likes in it (RFC 7934).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Owner(IpAddr);
+pub(super) struct Owner(u128);
 
 impl Owner {
     pub(super) fn of(client: IpAddr) -> Self {
-        Self(match client.to_canonical() {
-            IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
-            v4 => v4,
-        })
+        Self(network(client, 64))
     }
 }
 

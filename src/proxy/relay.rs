@@ -275,6 +275,7 @@ impl Exchange<'_> {
                 edits: HeaderEdits::none(),
                 security: SecurityFields::None,
                 cookie: None,
+                level: None,
             };
             interim.write_interim(&mut scratch.out);
             let sent = downstream.link.send_interim(&scratch.out).await;
@@ -305,6 +306,7 @@ impl Exchange<'_> {
             edits,
             security,
             cookie,
+            level: scratch.held.level.map(|level| (level, self.dialect.is_some())),
         };
         response.write(&mut scratch.out);
         record.streamed = scratch.response.field(FieldName::ContentType).is_some_and(|field| {

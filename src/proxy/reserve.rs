@@ -11,6 +11,7 @@ use super::availability::Asker;
 use super::downstream::Downstream;
 use super::error::ExchangeError;
 use super::exchange::Exchange;
+use super::limits::OverLimit;
 use super::queue::{Owner, Place, ShedReason};
 use super::view::{ClusterView, EndpointView};
 use crate::policy::balance::{Balancer, Candidates};
@@ -30,6 +31,8 @@ pub(super) enum Room {
     Taken(InFlight),
     /// There are endpoints, and all have as many in flight as they may.
     Full,
+    /// There are endpoints, and their limits on requests are reached.
+    OverLimit(OverLimit),
     /// No endpoint is available.
     Nobody,
 }
@@ -54,6 +57,27 @@ struct Choice<'a> {
 }
 
 impl Choice<'_> {
+    fn now_ns(&self) -> u64 {
+        self.now.as_nanos()
+    }
+
+    /// Why none of these was taken; `None` if there is none.
+    fn shortage(&self, balancer: &Balancer) -> Option<Room> {
+        let now = self.now_ns();
+        let mut shortage: Option<(OverLimit, usize)> = None;
+        for index in balancer.endpoints().filter(|index| self.suits(*index)) {
+            match (self.cluster.endpoints[index].check_limits(now), shortage) {
+                // One that is busy will have room.
+                (Ok(()), _) => return Some(Room::Full),
+                (Err(over), Some((soonest, _))) if !over.is_before(&soonest) => {}
+                (Err(over), _) => shortage = Some((over, index)),
+            }
+        }
+        let (over, index) = shortage?;
+        self.cluster.endpoints[index].count_rejected(now);
+        Some(Room::OverLimit(over))
+    }
+
     /// Whether the endpoint could serve it, if it had room.
     fn suits(&self, index: usize) -> bool {
         let endpoint = &self.cluster.endpoints[index];
@@ -73,7 +97,8 @@ impl Choice<'_> {
 
 impl Candidates for Choice<'_> {
     fn admits(&self, index: usize) -> bool {
-        self.cluster.endpoints[index].has_room() && self.suits(index)
+        let endpoint = &self.cluster.endpoints[index];
+        endpoint.has_room() && self.suits(index) && endpoint.check_limits(self.now_ns()).is_ok()
     }
 
     fn ramp(&self, index: usize) -> u32 {
@@ -127,6 +152,7 @@ impl ClusterView {
         if enters && let Room::Taken(in_flight) = &mut room {
             if !count_up(&self.state.in_flight, self.max_in_flight) {
                 in_flight.is_used = false;
+                self.endpoints[in_flight.endpoint].give_back_limits();
                 return Room::Full;
             }
             *held = Some(InCluster(Rc::clone(self)));
@@ -147,8 +173,8 @@ impl ClusterView {
                 return Room::Taken(in_flight);
             }
             // Endpoints that are busy are there: backups stand in for those that are not.
-            if balancer.endpoints().any(|index| choice.suits(index)) {
-                return Room::Full;
+            if let Some(shortage) = choice.shortage(balancer) {
+                return shortage;
             }
         }
         Room::Nobody
@@ -175,7 +201,12 @@ impl ClusterView {
             let index = balancer.pick(choice, turn, choice.wish.affinity.hash())?;
             let endpoint = &self.endpoints[index];
             if count_up(&endpoint.state.in_flight, endpoint.max_in_flight) {
-                return Some(InFlight { cluster: Rc::clone(self), endpoint: index, is_used: true });
+                let cluster = Rc::clone(self);
+                let mut in_flight = InFlight { cluster, endpoint: index, is_used: true };
+                if endpoint.take_limits(choice.now_ns()) {
+                    return Some(in_flight);
+                }
+                in_flight.is_used = false;
             }
         }
         None
@@ -266,6 +297,7 @@ impl Exchange<'_> {
             match cluster.take(wish, held, now) {
                 Room::Taken(in_flight) => return Ok(in_flight),
                 Room::Nobody => return Err(ExchangeError::NoEndpoint),
+                Room::OverLimit(over) => return Err(over.into()),
                 Room::Full => {}
             }
         }
@@ -352,6 +384,7 @@ fn found(place: &Place<'_>, room: Room) -> Option<Result<InFlight, ExchangeError
             Some(Ok(in_flight))
         }
         Room::Nobody => Some(Err(ExchangeError::NoEndpoint)),
+        Room::OverLimit(over) => Some(Err(over.into())),
         Room::Full => None,
     }
 }

@@ -1,6 +1,7 @@
 //! The memory that one exchange works in, used again by later ones.
 
 use super::call::Scanner;
+use super::limits::Held;
 use crate::http::h1::{RequestHead, ResponseHead};
 use crate::http::span::Span;
 
@@ -26,11 +27,14 @@ pub(super) struct Scratch {
     pub(super) scanner: Option<Scanner>,
     /// A request body that is held whole.
     pub(super) body: Vec<u8>,
+    /// What the exchange has of limits.
+    pub(super) held: Held,
 }
 
 impl Scratch {
     /// Gives back what an unusual exchange needed.
     pub(super) fn trim(&mut self) {
+        self.held.release();
         self.scanner = None;
         self.request.clear();
         self.response.clear();

@@ -3,6 +3,8 @@
 //! `config` produces it from a file; [`super::snapshot`] compiles it into what workers use.
 //! References between parts are indices, so that nothing can dangle.
 
+mod limit;
+
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -16,6 +18,7 @@ use crate::net::tls::{Chain, ListenerTls, UpstreamTls};
 use crate::policy::balance::Algorithm;
 use crate::policy::retry;
 
+pub use self::limit::{Clients, Limit, LimitKind, Limits, Per};
 pub use super::route::PathRegex;
 pub use crate::telemetry::access_log::LineFormat;
 
@@ -31,6 +34,7 @@ pub struct Settings {
     /// The named clusters, then one for each model.
     pub clusters: Vec<Cluster>,
     pub models: Vec<Model>,
+    pub limits: Limits,
     pub log: Log,
     /// `None` switches the access log off.
     pub access_log: Option<AccessLog>,
@@ -146,6 +150,8 @@ pub struct Listener {
     /// Clients may speak HTTP/2.
     pub http2: bool,
     pub limits: ListenerLimits,
+    /// For all requests on it.
+    pub limit: Vec<Limit>,
     pub timeouts: ListenerTimeouts,
     /// `None`: plain.
     pub tls: Option<ListenerTls>,
@@ -225,6 +231,8 @@ pub struct Route {
     pub deny: Vec<Cidr>,
     /// Bytes of a request body, in place of the listener's limit.
     pub body: Option<u64>,
+    /// For the requests that take it.
+    pub limit: Vec<Limit>,
     pub request_headers: HeaderEdits,
     pub response_headers: HeaderEdits,
     /// Responses tell browsers to be careful.
@@ -248,6 +256,7 @@ impl Route {
             allow: Vec::new(),
             deny: Vec::new(),
             body: None,
+            limit: Vec::new(),
             request_headers: HeaderEdits::default(),
             response_headers: HeaderEdits::default(),
             security_headers: false,
@@ -413,6 +422,8 @@ pub struct Cluster {
     pub max_in_flight: Option<u32>,
     /// Exchanges that may wait until there is room.
     pub queue: usize,
+    /// For the requests that go there.
+    pub limit: Vec<Limit>,
 }
 
 /// How a cluster picks an endpoint.
@@ -503,6 +514,8 @@ pub struct Endpoint {
     pub http2: bool,
     /// Exchanges in flight there; `None` is no limit.
     pub max_in_flight: Option<u32>,
+    /// For the attempts there. None of them is per client or per service.
+    pub limit: Vec<Limit>,
     /// Gets requests only while no other endpoint is available.
     pub backup: bool,
     /// Set for an endpoint of a model.

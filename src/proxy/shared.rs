@@ -9,8 +9,10 @@ use arc_swap::ArcSwap;
 
 use super::availability::Availability;
 use super::failure::{FailureLog, SeenFailure};
+use super::limits;
+use super::limits::state::LimitState;
 use super::queue::Queue;
-use super::settings::Address;
+use super::settings::{Address, Limit};
 use super::snapshot::Snapshot;
 use crate::net::socket::Peer;
 use crate::net::tls::{ClientTls, TicketKeys, UpstreamTls};
@@ -41,6 +43,7 @@ pub struct Shared {
 pub(super) struct States {
     endpoints: Mutex<HashMap<EndpointKey, Arc<EndpointState>>>,
     clusters: Mutex<HashMap<String, Arc<ClusterState>>>,
+    limits: Mutex<HashMap<String, Arc<LimitState>>>,
     /// Those that a snapshot holds. They remember sessions, and pooled connections are theirs.
     clients_tls: Mutex<Vec<(UpstreamTls, Weak<ClientTls>)>>,
     ticket_keys: Arc<TicketKeys>,
@@ -51,6 +54,7 @@ impl Default for States {
         Self {
             endpoints: Mutex::default(),
             clusters: Mutex::default(),
+            limits: Mutex::default(),
             clients_tls: Mutex::default(),
             ticket_keys: TicketKeys::generate(),
         }
@@ -231,9 +235,29 @@ impl Shared {
     pub fn publish(&self, mut snapshot: Snapshot) {
         let version = self.version() + 1;
         snapshot.version = version;
+        let now = Clock::start().now().as_nanos();
+        self.limits().iter().for_each(|limit| limit.succeed(now));
         self.snapshot.store(Arc::new(snapshot));
         self.version.store(version, Ordering::Release);
         self.states.forget_unused();
+    }
+
+    /// The state of every limit.
+    pub fn limits(&self) -> Vec<Arc<LimitState>> {
+        lock(&self.states.limits).values().map(Arc::clone).collect()
+    }
+
+    /// What limits know, for a process that takes over.
+    pub fn export_limits(&self) -> String {
+        let now = Clock::start().now().as_nanos();
+        limits::handover::write(lock(&self.states.limits).iter(), now)
+    }
+
+    /// Takes over what another process knew of limits. To be called before a request is admitted.
+    pub fn import_limits(&self, text: &str) {
+        let now = Clock::start().now().as_nanos();
+        let limits = lock(&self.states.limits);
+        limits::handover::read(text, now, |name| limits.get(name).map(Arc::clone));
     }
 
     /// What session tickets are sealed with, in this process and the next.
@@ -346,6 +370,24 @@ impl Registry<'_> {
         Arc::clone(state)
     }
 
+    /// The state of a limit with these settings. `new` makes it, from the one that had the name
+    /// with others if there was one.
+    pub(super) fn limit(
+        &self,
+        name: &str,
+        settings: &Limit,
+        new: impl FnOnce(Option<&Arc<LimitState>>) -> LimitState,
+    ) -> Arc<LimitState> {
+        let mut limits = lock(&self.0.limits);
+        let known = limits.get(name);
+        if let Some(same) = known.filter(|known| known.has(settings)) {
+            return Arc::clone(same);
+        }
+        let state = Arc::new(new(known));
+        limits.insert(name.to_owned(), Arc::clone(&state));
+        state
+    }
+
     pub(super) fn ticket_keys(&self) -> &Arc<TicketKeys> {
         &self.0.ticket_keys
     }
@@ -368,6 +410,7 @@ impl States {
     fn forget_unused(&self) {
         lock(&self.endpoints).retain(|_, state| Arc::strong_count(state) > 1);
         lock(&self.clusters).retain(|_, state| Arc::strong_count(state) > 1);
+        lock(&self.limits).retain(|_, state| Arc::strong_count(state) > 1);
     }
 }
 

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::limits::state::LimitState;
+use super::limits::{Finder, Scope, Sets};
 use super::overlay::{Overlay, Resolved};
 use super::route::RouteTable;
 use super::settings::{self, Settings};
@@ -24,6 +26,8 @@ pub struct Snapshot {
     /// What handshakes are made with, for each listener that has any.
     pub(super) listeners_tls: Arc<[Option<ServerTls>]>,
     pub(super) clusters: Vec<Arc<Cluster>>,
+    /// Those that stand on no cluster; `None` if there are none.
+    pub(super) limits: Option<Arc<Sets<Arc<LimitState>>>>,
     /// Some cluster's endpoints are told of clients by the PROXY protocol.
     pub(super) announces_clients: bool,
     /// Model names and aliases to the index in `settings.models`.
@@ -49,6 +53,9 @@ pub(super) struct Cluster {
     pub(super) endpoints_tls: Vec<Option<Arc<ClientTls>>>,
     pub(super) balancers: Arc<Balancers>,
     pub(super) sticky: Option<Arc<Sticky>>,
+    pub(super) limits: Box<[Arc<LimitState>]>,
+    /// Those of each endpoint.
+    pub(super) endpoints_limits: Vec<Box<[Arc<LimitState>]>>,
 }
 
 /// Pick among all endpoints of a cluster; only weights differ.
@@ -87,11 +94,23 @@ impl Cluster {
         let tls = |r: &Resolved| r.endpoint.tls.as_ref().map(|tls| registry.client_tls(&tls.rules));
         let endpoints: Vec<_> = resolved.iter().map(endpoint).collect();
         let endpoints_tls = resolved.iter().map(tls).collect();
+        let mut limits = Finder::new(registry);
+        let (scope, name) = match settings.name.strip_prefix("model:") {
+            Some(model) => (Scope::Model, model),
+            None => (Scope::Cluster, &*settings.name),
+        };
+        let of_endpoint = |(state, r): (&Arc<EndpointState>, &Resolved)| {
+            let place = format!("{} {}", settings.name, state.label);
+            limits.find(Scope::Endpoint, &place, &state.label, &r.endpoint.limit)
+        };
+        let endpoints_limits = endpoints.iter().zip(&resolved).map(of_endpoint).collect();
         let settings = settings::Cluster {
             endpoints: resolved.into_iter().map(|resolved| resolved.endpoint).collect(),
             ..settings.clone()
         };
         Self {
+            endpoints_limits,
+            limits: limits.find(scope, name, name, &settings.limit),
             name: Arc::clone(&state.name),
             balancers: Arc::new(Balancers::compile(&settings, &endpoints)),
             sticky: settings.sticky.as_ref().map(|sticky| {
@@ -134,10 +153,12 @@ impl Snapshot {
         let cluster = |cluster: &settings::Cluster| {
             Arc::new(Cluster::compile(cluster, overlay.endpoints(cluster), registry))
         };
+        let routes = RouteTable::compile(&settings);
         Self {
             generation,
             version: 1,
-            routes: Arc::new(RouteTable::compile(&settings)),
+            limits: Finder::new(registry).sets(&settings, &routes).map(Arc::new),
+            routes: Arc::new(routes),
             listeners_tls: settings.listeners.iter().map(|l| server_tls(l, registry)).collect(),
             clusters: settings.clusters.iter().map(cluster).collect(),
             announces_clients: settings.clusters.iter().any(|c| c.proxy_protocol.is_some()),
@@ -163,6 +184,7 @@ impl Snapshot {
         Self {
             clusters: self.clusters.iter().zip(&self.settings.clusters).map(cluster).collect(),
             ops: Arc::clone(&self.ops),
+            limits: self.limits.clone(),
             settings: Arc::clone(&self.settings),
             routes: Arc::clone(&self.routes),
             listeners_tls: Arc::clone(&self.listeners_tls),
@@ -222,6 +244,7 @@ fn ops_cluster(name: &str) -> settings::Cluster {
             tls: None,
             http2: false,
             max_in_flight: None,
+            limit: Vec::new(),
             backup: false,
             provider: None,
         }],
@@ -239,6 +262,7 @@ fn ops_cluster(name: &str) -> settings::Cluster {
         retry: retry::Settings::default(),
         max_in_flight: None,
         queue: 0,
+        limit: Vec::new(),
     }
 }
 

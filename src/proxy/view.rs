@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::failure::EndpointFailure;
+use super::limits::state::LimitState;
+use super::limits::{LimitSet, LimitView, Sets};
 use super::pool::Pool;
 use super::queue::ShedReason;
 use super::settings::{self, EndpointTls, HashOn, Provider};
@@ -28,6 +30,8 @@ use crate::telemetry::worker::{
 /// Held by every exchange from its first to its last byte.
 pub(super) struct View {
     pub(super) snapshot: Arc<Snapshot>,
+    /// Those that stand on no cluster; `None` if there are none.
+    pub(super) limits: Option<Box<Sets<Rc<LimitView>>>>,
     clusters: Vec<Rc<ClusterView>>,
     ops: Rc<ClusterView>,
     models: Vec<Arc<AiSeries>>,
@@ -56,6 +60,7 @@ pub(super) struct ClusterView {
     pub(super) is_limited: bool,
     /// Exchanges that may wait.
     pub(super) queue: usize,
+    pub(super) limits: LimitSet,
     pub(super) series: Arc<ClusterSeries>,
     keys: RandomState,
     /// How many random numbers have been drawn.
@@ -73,6 +78,7 @@ pub(super) struct EndpointView {
     pub(super) tls: Option<(Arc<ClientTls>, EndpointTls)>,
     pub(super) http2: bool,
     pub(super) max_in_flight: Option<u32>,
+    pub(super) limits: LimitSet,
     /// When the log was last told that its handshakes fail.
     complained: Cell<Option<Instant>>,
 }
@@ -137,6 +143,7 @@ impl View {
         let in_use = clusters.iter().chain([&ops]).flat_map(|cluster| &cluster.endpoints);
         pools.pools = in_use.map(EndpointView::known_pool).collect();
         Self {
+            limits: snapshot.limits.as_ref().map(|limits| Box::new(limits.view(metrics))),
             clusters,
             ops,
             models,
@@ -239,13 +246,17 @@ const PAID_AT_ONCE: u32 = 32;
 
 impl ClusterView {
     fn new(cluster: &Cluster, pools: &Pools, metrics: &WorkerMetrics) -> Self {
+        let limits = |states: &[Arc<LimitState>]| -> LimitSet {
+            states.iter().map(|state| LimitView::new(state, metrics)).collect()
+        };
         let pairs = cluster.endpoints.iter().zip(&cluster.settings.endpoints);
         let endpoints: Vec<_> = pairs
             .zip(&cluster.endpoints_tls)
-            .map(|((state, settings), tls)| {
-                (state, settings, tls.clone().zip(settings.tls.clone()))
+            .zip(&cluster.endpoints_limits)
+            .map(|(((state, settings), tls), limit)| {
+                (state, settings, tls.clone().zip(settings.tls.clone()), limit)
             })
-            .map(|(state, settings, tls)| {
+            .map(|(state, settings, tls, limit)| {
                 let (name, label) = (&cluster.name, &state.label);
                 let series = metrics.upstream_series(name, label, EndpointFailure::LABELS);
                 EndpointView {
@@ -255,6 +266,7 @@ impl ClusterView {
                     provider: settings.provider.clone(),
                     http2: settings.http2,
                     max_in_flight: settings.max_in_flight,
+                    limits: limits(limit),
                     complained: Cell::new(None),
                     state: Arc::clone(state),
                 }
@@ -282,6 +294,7 @@ impl ClusterView {
             max_in_flight: settings.max_in_flight,
             is_limited: settings.max_in_flight.is_some() || limited_endpoint,
             queue: settings.queue,
+            limits: limits(&cluster.limits),
             series: metrics.cluster_series(&cluster.name, ShedReason::LABELS),
             keys: RandomState::new(),
             drawn: Cell::new(0),

@@ -25,6 +25,7 @@ mod limits;
 mod memory;
 mod names;
 mod queue;
+mod rate_limits;
 mod refusals;
 mod reload;
 mod retries;

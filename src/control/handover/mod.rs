@@ -7,7 +7,7 @@
 //! ```text
 //! old   version, sockets, what is to be carried on, end
 //! new   prepared        all is there, nothing is accepted yet; or: refused, and why
-//! old   go
+//! old   go                and with it what has changed up to now
 //! new   ready           accepts on every listener
 //! ```
 //!

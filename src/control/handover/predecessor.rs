@@ -67,23 +67,24 @@ impl Predecessor {
         }
     }
 
-    /// Says that everything is there, and waits for the word to begin.
+    /// Says that everything is there, and waits for the word to begin; with it comes what changed
+    /// up to that moment.
     ///
     /// An old process that has gone meanwhile leaves its sockets to this one all the same.
     ///
     /// # Errors
     ///
     /// The old process does not answer. Its sockets are its own then.
-    pub(in crate::control) fn await_go(&mut self) -> Result<(), String> {
+    pub(in crate::control) fn await_go(&mut self) -> Result<String, String> {
         let answer = Section::new(name::PREPARED, "")
             .write(&mut self.link)
             .and_then(|()| Section::read(&mut self.link));
         match answer {
-            Ok(section) if section.name == name::GO => Ok(()),
+            Ok(section) if section.name == name::GO => Ok(section.text()),
             Ok(section) => Err(format!("the old process says {:?} for go", section.name)),
             Err(error) if has_gone(&error) => {
                 tracing::warn!("the old process has gone; going on without it");
-                Ok(())
+                Ok(String::new())
             }
             Err(error) => Err(format!("the old process does not answer: {error}")),
         }

@@ -48,7 +48,13 @@ pub(crate) struct Failure {
 
 impl HandOver {
     /// Starts the new process. It may take `limit` until it is ready.
-    pub(crate) fn start(offer: Offer, state: Vec<Section>, limit: Duration) -> io::Result<Self> {
+    /// `last` is asked for what changes up to the moment in which the new process begins.
+    pub(crate) fn start(
+        offer: Offer,
+        state: Vec<Section>,
+        last: impl FnOnce() -> String + Send + 'static,
+        limit: Duration,
+    ) -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
         let link = ours.try_clone()?;
         SockRef::from(&theirs).set_cloexec(false)?;
@@ -69,7 +75,7 @@ impl HandOver {
             let outcome = match spawned {
                 Ok(child) => {
                     let link = Link { stream: ours, until: Instant::now() + limit, limit };
-                    Successor { child, link, cancelled: asked_to_end }.take_over(list, state)
+                    Successor { child, link, cancelled: asked_to_end }.take_over(list, state, last)
                 }
                 Err(error) => Err(Failure {
                     outcome: HandOverOutcome::NotStarted,
@@ -124,14 +130,24 @@ struct Successor {
 
 impl Successor {
     /// Goes through the whole conversation. A process that does not become ready is killed.
-    fn take_over(mut self, sockets: Section, state: Vec<Section>) -> Result<u32, Failure> {
-        match self.converse(sockets, state) {
+    fn take_over(
+        mut self,
+        sockets: Section,
+        state: Vec<Section>,
+        last: impl FnOnce() -> String,
+    ) -> Result<u32, Failure> {
+        match self.converse(sockets, state, last) {
             Ok(()) => Ok(self.child.id()),
             Err(broken) => Err(self.fail(broken)),
         }
     }
 
-    fn converse(&mut self, sockets: Section, state: Vec<Section>) -> Result<(), Broken> {
+    fn converse(
+        &mut self,
+        sockets: Section,
+        state: Vec<Section>,
+        last: impl FnOnce() -> String,
+    ) -> Result<(), Broken> {
         let opening = [Section::new(name::VERSION, VERSION), sockets];
         let closing = [Section::new(name::END, "")];
         for section in opening.iter().chain(&state).chain(&closing) {
@@ -141,7 +157,7 @@ impl Successor {
         if self.cancelled.load(Ordering::Relaxed) {
             return Err(Broken::HungUp);
         }
-        self.link.write(&Section::new(name::GO, ""))?;
+        self.link.write(&Section::new(name::GO, last()))?;
         self.link.expect(name::READY)
     }
 
