@@ -29,6 +29,9 @@ REQUEST_FIELD = ("x-bench", "1")
 RESPONSE_FIELD = ("x-served-by", "bench")
 REMOVED_FIELD = "x-internal"
 
+# Requests a second that each client may send: every request is counted and none is rejected.
+CLIENT_RATE = 1_000_000
+
 
 @dataclass(frozen=True)
 class Peer:
@@ -66,6 +69,13 @@ def nginx_configuration(scenario: Scenario, log: Path) -> str:
         proxy_set_header {REQUEST_FIELD[0]} {REQUEST_FIELD[1]};
         add_header {RESPONSE_FIELD[0]} {RESPONSE_FIELD[1]} always;
         proxy_hide_header {REMOVED_FIELD};""" if duties.header_edits else ""
+    zone = (
+        f"limit_req_zone $binary_remote_addr zone=clients:10m rate={CLIENT_RATE}r/s;"
+        if duties.client_limit else ""
+    )
+    limit = (
+        f"limit_req zone=clients burst={CLIENT_RATE} nodelay;" if duties.client_limit else ""
+    )
     certificate = log.parent / CERTIFICATE
     tls = f"""\
         ssl_certificate {certificate};
@@ -94,6 +104,7 @@ events {{
 }}
 http {{
     access_log {access_log};
+    {zone}
     sendfile on;
     tcp_nodelay on;
     keepalive_timeout 75s;
@@ -115,6 +126,7 @@ http {{
         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
         proxy_set_header X-Forwarded-Proto $scheme;
 {edits}
+        {limit}
         location / {{ proxy_pass http://origin; }}
         location = /events {{
             proxy_pass http://origin;
@@ -141,6 +153,11 @@ def haproxy_configuration(scenario: Scenario, log: Path) -> str:
     http-request set-header {REQUEST_FIELD[0]} {REQUEST_FIELD[1]}
     http-response set-header {RESPONSE_FIELD[0]} {RESPONSE_FIELD[1]}
     http-response del-header {REMOVED_FIELD}""" if duties.header_edits else ""
+    limit = f"""\
+    stick-table type ip size 100k expire 30s store http_req_rate(1s)
+    http-request track-sc0 src
+    http-request deny deny_status 429 if {{ sc_http_req_rate(0) gt {CLIENT_RATE} }}\
+""" if duties.client_limit else ""
     tls = f" ssl crt {log.parent / CERTIFICATE} alpn http/1.1" if duties.tls else ""
     metrics = f"""
 frontend metrics
@@ -165,6 +182,7 @@ defaults
 frontend public
     bind 127.0.0.1:{HAPROXY_PORT} backlog 4096{tls}
     http-request set-header X-Forwarded-Proto {"https" if duties.tls else "http"}
+{limit}
 {edits}
     default_backend origin
 backend origin
@@ -184,6 +202,9 @@ def ringgate_configuration(scenario: Scenario, log: Path) -> str:
 request_headers = {{ set = {{ {REQUEST_FIELD[0]} = "{REQUEST_FIELD[1]}" }} }}
 response_headers = {{ set = {{ {RESPONSE_FIELD[0]} = "{RESPONSE_FIELD[1]}" }}, \
 remove = ["{REMOVED_FIELD}"] }}""" if duties.header_edits else ""
+    limits = f"""\
+[limits]
+client_ip = {{ rate = "{CLIENT_RATE}/s" }}""" if duties.client_limit else ""
     return f"""\
 [server]
 workers = 1
@@ -201,6 +222,7 @@ bind = "127.0.0.1:{RINGGATE_PORT}"
 path = "/"
 cluster = "origin"
 {edits}
+{limits}
 [cluster.origin]
 [[cluster.origin.endpoint]]
 address = "127.0.0.1:{UPSTREAM_PORT}"

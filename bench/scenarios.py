@@ -27,6 +27,8 @@ class Duties:
     """Counters that can be scraped while it runs."""
     header_edits: bool = False
     """Set one request field, set one response field, remove one response field."""
+    client_limit: bool = False
+    """Limit the requests of each client address, to more than the load comes to."""
     tls: bool = False
     """Speak TLS with clients, with one ECDSA certificate, sessions and tickets as it comes."""
     ai: bool = False
@@ -34,7 +36,7 @@ class Duties:
 
 
 PLAIN = Duties()
-GOVERNED = Duties(access_log=True, metrics=True, header_edits=True)
+GOVERNED = Duties(access_log=True, metrics=True, header_edits=True, client_limit=True)
 PRIVATE = Duties(tls=True)
 CHAT = Duties(access_log=True, ai=True)
 
@@ -86,7 +88,7 @@ SCENARIOS = [
     ),
     Scenario(
         "governed-128",
-        "128 B reply with access log, metrics and header edits",
+        "128 B reply with access log, metrics, header edits and a limit per client",
         duties=GOVERNED,
     ),
     Scenario(

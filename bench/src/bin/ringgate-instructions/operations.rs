@@ -6,11 +6,13 @@
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use ringgate::ai::json::Scanner;
 use ringgate::config;
 use ringgate::http::h1::{HeadLimits, RequestHead, ResponseHead};
 use ringgate::http::message::Method;
+use ringgate::policy::limit::{Bucket, KeyedBuckets, Rate, Rejected, Terms};
 use ringgate::proxy::route::{Question, RouteTable};
 use ringgate::proxy::settings::{Cidr, HostPattern, PathPattern, Settings};
 use ringgate::telemetry::{Line, LineFormat, Load, Outcome, StampCache};
@@ -28,6 +30,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     Operation { name: "route_lookup_in_10000", run: route_lookup_in_10000 },
     Operation { name: "trusted_proxy", run: trusted_proxy },
     Operation { name: "json_scan", run: json_scan },
+    Operation { name: "admit_by_limits", run: admit_by_limits },
     Operation { name: "access_log_line", run: access_log_line },
 ];
 
@@ -153,6 +156,26 @@ fn json_scan(times: u64) {
     assert!(scan(CHAT_REQUEST));
     for _ in 0..times {
         black_box(scan(black_box(CHAT_REQUEST)));
+    }
+}
+
+/// Three limits let a request through: the total, its route's, and that of one of a thousand clients.
+fn admit_by_limits(times: u64) {
+    let rate = Rate { credits: 1_000_000, period: Duration::from_secs(1) };
+    let terms = Terms::new(rate, 1_000_000);
+    let [total, route]: [Bucket; 2] = [Bucket::new(terms), Bucket::new(terms)];
+    let clients = KeyedBuckets::new(terms, 50_000);
+    let admit = |client: u128, now: u64| -> Result<(), Rejected> {
+        total.check(1, now)?;
+        route.check(1, now)?;
+        clients.take(client, 1, now)?;
+        route.take(1, now)?;
+        total.take(1, now)
+    };
+    assert!(admit(0, 0).is_ok());
+    for turn in 0..times {
+        let (client, now) = (u128::from(turn % 1000), turn * 1000);
+        black_box(admit(black_box(client), black_box(now)).is_ok());
     }
 }
 
