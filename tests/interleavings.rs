@@ -7,7 +7,7 @@
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ struct Stage {
 enum Actor {
     Thinks,
     Waits,
-    MaySteps,
+    MayStep,
     Done,
 }
 
@@ -46,27 +46,33 @@ impl Stage {
         Arc::new(Self { state: Mutex::new(vec![Actor::Thinks; actors]), changed: Condvar::new() })
     }
 
+    fn lock(&self) -> MutexGuard<'_, Vec<Actor>> {
+        self.state.lock().expect("nobody panics under the lock")
+    }
+
+    /// Sleeps while it `is_so`.
+    fn wait_while(&self, is_so: impl Fn(&[Actor]) -> bool) -> MutexGuard<'_, Vec<Actor>> {
+        let woken = self.changed.wait_while(self.lock(), |actors| is_so(actors));
+        woken.expect("nobody panics under the lock")
+    }
+
     fn set(&self, actor: usize, to: Actor) {
-        self.state.lock().unwrap()[actor] = to;
+        self.lock()[actor] = to;
         self.changed.notify_all();
     }
 
     /// An actor is about to make a step.
     fn await_turn(&self, actor: usize) {
         self.set(actor, Actor::Waits);
-        let state = self.state.lock().unwrap();
-        let has_turn = |state: &mut Vec<Actor>| state[actor] != Actor::MaySteps;
-        let mut state = self.changed.wait_while(state, has_turn).unwrap();
-        state[actor] = Actor::Thinks;
+        let mut actors = self.wait_while(|actors| actors[actor] != Actor::MayStep);
+        actors[actor] = Actor::Thinks;
     }
 
     /// Those who wait for a turn, once nobody is thinking; empty at the end.
     fn await_all(&self) -> Vec<usize> {
-        let busy = |state: &mut Vec<Actor>| {
-            state.iter().any(|actor| matches!(actor, Actor::Thinks | Actor::MaySteps))
-        };
-        let state = self.changed.wait_while(self.state.lock().unwrap(), busy).unwrap();
-        (0..state.len()).filter(|actor| state[*actor] == Actor::Waits).collect()
+        let is_busy = |actor: &Actor| matches!(actor, Actor::Thinks | Actor::MayStep);
+        let actors = self.wait_while(|actors| actors.iter().any(is_busy));
+        (0..actors.len()).filter(|actor| actors[*actor] == Actor::Waits).collect()
     }
 }
 
@@ -142,7 +148,7 @@ fn play<S: Sync, R: Send>(
                 interruptions -= 1;
             }
             last = Some(next);
-            stage.set(next, Actor::MaySteps);
+            stage.set(next, Actor::MayStep);
         }
         threads.into_iter().map(|thread| thread.join().expect("actors do not panic")).collect()
     });

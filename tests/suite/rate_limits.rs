@@ -457,6 +457,88 @@ fn overload_time() -> Duration {
 }
 
 #[test]
+fn under_overload_a_limit_on_concurrency_is_never_exceeded() {
+    const MOST: usize = 5;
+    let in_flight = Arc::<InFlight>::default();
+    let origin = {
+        let in_flight = Arc::clone(&in_flight);
+        origin().on(move |_, connection| {
+            let now = in_flight.now.fetch_add(1, Ordering::SeqCst) + 1;
+            in_flight.most.fetch_max(now, Ordering::SeqCst);
+            thread::park_timeout(Duration::from_millis(2));
+            // Before the reply: who reads it may ask again at once.
+            in_flight.now.fetch_sub(1, Ordering::SeqCst);
+            connection.reply("done");
+        })
+    };
+    let origin = origin.start();
+    let gateway = limited(&origin, &format!("{{ concurrency = {MOST} }}"));
+    let end = Instant::now() + overload_time();
+    let ask = |mut client: Client| {
+        let mut served = 0;
+        while Instant::now() < end {
+            match client.get("/").status {
+                200 => served += 1,
+                503 => thread::park_timeout(Duration::from_millis(1)),
+                other => panic!("status {other}"),
+            }
+        }
+        served
+    };
+
+    let clients: Vec<_> = (0..64).map(|_| gateway.client()).collect();
+    let served: usize = thread::scope(|scope| {
+        let threads: Vec<_> =
+            clients.into_iter().map(|client| scope.spawn(move || ask(client))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("a client ends by itself")).sum()
+    });
+
+    let most = in_flight.most.load(Ordering::SeqCst);
+    let rejected = gateway.count("ringgate_limit_rejected_total");
+    println!("{served} served, {most} at once at most, {rejected} rejected");
+    assert!(rejected > 0 && served > MOST);
+    assert_eq!(most, MOST);
+}
+
+/// How many addresses flood the gateway; 20,000 unless set.
+fn flood() -> u32 {
+    let count = std::env::var("RINGGATE_TEST_CLIENTS").ok();
+    count.map_or(20_000, |text| text.parse().expect("a number of clients"))
+}
+
+#[test]
+fn a_flood_of_addresses_takes_no_memory() {
+    const BATCH: u32 = 1000;
+    let config = format!(
+        "{}[[route]]\nrespond = {{ status = 204 }}\n[limits]\n\
+         client_ip = {{ rate = \"1000/s\", burst = 1, max_clients = 10000 }}\n",
+        listener("trusted_proxies = [\"127.0.0.1\"]"),
+    );
+    let gateway = gateway().workers(1).config(config).start();
+    let mut client = gateway.client();
+    let mut ask = |first: u32| {
+        let requests: String = (first..first + BATCH)
+            .map(|n| Ipv4Addr::from_bits(0x0A00_0000 + n))
+            .map(|ip| format!("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {ip}\r\n\r\n"))
+            .collect();
+        client.send(requests);
+        (0..BATCH).filter(|_| client.read().status == 204).count()
+    };
+    // Whatever buffers there are have grown, and every entry was used.
+    let mut admitted: usize = (0..20).map(|batch| ask(batch * BATCH)).sum();
+    let before = gateway.rss();
+
+    admitted += (20..20 + flood() / BATCH).map(|batch| ask(batch * BATCH)).sum::<usize>();
+
+    let grown = gateway.rss().saturating_sub(before);
+    let overflow = gateway.count("ringgate_limit_overflow_total");
+    println!("{admitted} admitted, {overflow} beyond the table, {grown} bytes more");
+    assert!(grown < 1 << 20, "{grown} bytes");
+    assert!(gateway.count("ringgate_limit_clients") <= 10_048);
+    assert!(admitted >= 10_000);
+}
+
+#[test]
 fn under_overload_a_limit_admits_all_that_it_may_and_never_more() {
     const BURST: f64 = 100.0;
     const RATE: f64 = 50.0;

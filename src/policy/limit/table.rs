@@ -190,7 +190,9 @@ mod tests {
     #[test]
     fn each_key_has_its_own_number() {
         let table = Table::new(1000);
-        (0..500).for_each(|key| drop(set(&table, key, 100 + key as u64)));
+        for key in 0..500 {
+            set(&table, key, 100 + key as u64);
+        }
         assert!((0..500).all(|key| table.look(key, is_free) == 100 + key as u64));
         assert_eq!(table.look(500, is_free), 0);
         assert_eq!(table.overflowed(), 0);
@@ -222,7 +224,9 @@ mod tests {
     #[test]
     fn keys_without_a_place_share_one_number_and_are_counted() {
         let table = Table::new(WAYS);
-        (0..WAYS as u128).for_each(|key| drop(set(&table, key, 11)));
+        for key in 0..WAYS as u128 {
+            set(&table, key, 11);
+        }
         let shared = set(&table, 1000, 30);
         assert_eq!((table.look(1000, is_free), table.look(1001, is_free)), (30, 30));
         table.change_again(shared, |number| number - 5);
@@ -235,7 +239,9 @@ mod tests {
     fn a_place_that_went_to_another_key_is_left_alone() {
         let table = Table::new(1);
         let old = set(&table, 1, 5);
-        (2..=WAYS as u128 + 1).for_each(|key| drop(set(&table, key, 50)));
+        for key in 2..=WAYS as u128 + 1 {
+            set(&table, key, 50);
+        }
         assert_eq!(table.look(1, is_free), 0);
         table.change_again(old, |_| 0);
         assert!((2..66).all(|key| table.look(key, is_free) == 50));

@@ -147,7 +147,7 @@ mod tests {
         let pair = |per| [("one".to_owned(), limit(per)), ("two".to_owned(), limit(Per::Whole))];
         for per in [Per::Whole, Per::Client(clients)] {
             let (old, new) = (pair(per), pair(per));
-            (0..7).for_each(|_| drop(old[0].1.take(&asking(1, 5 * SECOND))));
+            assert!((0..7).all(|_| old[0].1.take(&asking(1, 5 * SECOND)).is_ok()));
             let text = write(old.iter().map(|(name, limit)| (name, limit)), 5 * SECOND);
             read(&text, 1000 * SECOND, |name| {
                 let found = new.iter().find(|(known, _)| known == name);
