@@ -152,7 +152,7 @@ mod tests {
     /// Address, weight, and whether it is a backup.
     fn endpoints(overlay: &Overlay) -> Vec<(String, u32, bool)> {
         let settings = crate::config::from_str("test.toml", FILE, &|_| None).unwrap().settings;
-        let show = |Resolved { endpoint, at }: Resolved| {
+        let show = |Resolved { endpoint, at, .. }: Resolved| {
             let address = at.map_or_else(|| endpoint.address.to_string(), |at| at.to_string());
             (address, endpoint.weight, endpoint.backup)
         };
