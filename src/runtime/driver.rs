@@ -99,9 +99,14 @@ impl Driver {
 
     /// Takes a copy of the bytes, to be sent when the turn ends, if that is cheaper than sending them
     /// at once.
-    pub(super) fn send_later(&mut self, id: SourceId, pieces: &[IoSlice<'_>]) -> bool {
+    pub(super) fn send_later(
+        &mut self,
+        id: SourceId,
+        pieces: &[IoSlice<'_>],
+        stats: &LoopStats,
+    ) -> bool {
         match self {
-            Self::Uring(uring) => uring.send_later(id, pieces),
+            Self::Uring(uring) => uring.send_later(id, pieces, stats),
             Self::Epoll(_) => false,
         }
     }

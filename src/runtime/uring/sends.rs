@@ -20,11 +20,13 @@ use crate::telemetry::event_loop::LoopStats;
 /// Bytes of one send that are copied. More are cheaper sent from where they lie.
 const LENGTH_MAX: usize = 20 * 1024;
 
-/// Bytes that may wait for one entry.
-const ARENA_BYTES: usize = 1024 * 1024;
-
 /// Sends that may wait for the turn to end: the first should not wait for hundreds of others.
 const AT_ONCE_MAX: usize = 32;
+
+/// Bytes that may: the copies should still be in the CPU's caches when the kernel reads them.
+const AT_ONCE_BYTES: usize = 128 * 1024;
+
+const ARENA_BYTES: usize = AT_ONCE_BYTES + LENGTH_MAX;
 
 /// What became of a send that was not taken whole.
 pub(super) enum Unsent {
@@ -40,8 +42,6 @@ pub(super) struct Sends {
     arena: Box<[u8]>,
     used: usize,
     queue: Vec<Queued>,
-    /// How many of them the kernel has been told of.
-    entered: usize,
 }
 
 struct Queued {
@@ -53,7 +53,7 @@ struct Queued {
 impl Sends {
     pub(super) fn new() -> Self {
         let arena = vec![0; ARENA_BYTES].into_boxed_slice();
-        Self { arena, used: 0, queue: Vec::new(), entered: 0 }
+        Self { arena, used: 0, queue: Vec::new() }
     }
 
     /// Copies the bytes to where the kernel may read them; `None` if they are too many.
@@ -78,12 +78,7 @@ impl Sends {
 
     /// Whether enough wait for the entry.
     pub(super) fn is_due(&self) -> bool {
-        self.queue.len() - self.entered >= AT_ONCE_MAX
-    }
-
-    /// The ring has been entered.
-    pub(super) fn entered(&mut self) {
-        self.entered = self.queue.len();
+        self.queue.len() >= AT_ONCE_MAX || self.used >= AT_ONCE_BYTES
     }
 
     /// The bytes of a source's send.
@@ -98,7 +93,6 @@ impl Sends {
         let settled = self.queue.pop();
         if settled.is_none() {
             self.used = 0;
-            self.entered = 0;
         }
         settled.map(|sent| sent.source)
     }
@@ -107,7 +101,12 @@ impl Sends {
 impl Uring {
     /// Copies the bytes, to be sent when this turn ends, and says whether it has. If not, they are
     /// to be sent at once.
-    pub(in crate::runtime) fn send_later(&mut self, id: SourceId, pieces: &[IoSlice<'_>]) -> bool {
+    pub(in crate::runtime) fn send_later(
+        &mut self,
+        id: SourceId,
+        pieces: &[IoSlice<'_>],
+        stats: &LoopStats,
+    ) -> bool {
         let source = &self.sources[id.0 as usize];
         if source.unsent.is_some() || source.sends || !self.backlog.is_empty() {
             return false;
@@ -128,9 +127,7 @@ impl Uring {
         self.sources[id.0 as usize].sends = true;
         if self.sends.is_due() {
             // What goes wrong with it goes wrong again at the end of the turn.
-            let _ = self.ring.submit();
-            self.calls += 1;
-            self.sends.entered();
+            let _ = self.enter_for_sends(stats);
         }
         true
     }
@@ -143,9 +140,7 @@ impl Uring {
         stats: &LoopStats,
     ) -> Poll<io::Result<()>> {
         if self.sources[id.0 as usize].sends {
-            let entered = self.ring.submit();
-            stats.enters.add(1);
-            self.after_enter(entered, stats)?;
+            self.enter_for_sends(stats)?;
         }
         if self.sources[id.0 as usize].sends {
             // The ring takes nothing at this moment; the end of the turn makes room.
@@ -161,6 +156,12 @@ impl Uring {
                 Poll::Pending
             }
         }
+    }
+
+    fn enter_for_sends(&mut self, stats: &LoopStats) -> io::Result<()> {
+        stats.enters.add(1);
+        let entered = self.ring.submit();
+        self.after_enter(entered, stats)
     }
 
     /// A send that the kernel did not take whole.
