@@ -6,6 +6,9 @@ use std::hash::Hash;
 /// Names one place in the line.
 pub type Ticket = u64;
 
+/// One of the places that there is room at, for those who wait for that one alone.
+pub type Spot = usize;
+
 /// Whoever waits, by client. Each client's own places are served in the order of their arrival.
 #[derive(Debug)]
 pub struct Line<C> {
@@ -14,6 +17,8 @@ pub struct Line<C> {
     turns: VecDeque<C>,
     /// Called before and sent back: they keep their turn.
     returned: VecDeque<Ticket>,
+    /// Likewise, but room elsewhere is of no use to them.
+    bound: HashMap<Spot, VecDeque<Ticket>>,
     length: usize,
 }
 
@@ -33,6 +38,7 @@ impl<C> Default for Line<C> {
             by_client: HashMap::new(),
             turns: VecDeque::new(),
             returned: VecDeque::new(),
+            bound: HashMap::new(),
             length: 0,
         }
     }
@@ -84,15 +90,30 @@ impl<C: Clone + Eq + Hash> Line<C> {
         self.length += 1;
     }
 
-    /// Takes the next one out: one that was sent back first.
-    pub fn call(&mut self) -> Option<Ticket> {
-        match self.returned.pop_front() {
-            Some(ticket) => {
-                self.length -= 1;
-                Some(ticket)
-            }
-            None => self.call_new(),
+    /// Takes the next one out for room at a spot, if that is known: one that is bound to it, else
+    /// one that was sent back, at last one that is bound elsewhere, to look again.
+    pub fn call(&mut self, at: Option<Spot>) -> Option<Ticket> {
+        at.and_then(|spot| self.call_bound(spot))
+            .or_else(|| self.call_returned())
+            .or_else(|| self.call_new())
+            .or_else(|| self.bound.keys().next().copied().and_then(|spot| self.call_bound(spot)))
+    }
+
+    fn call_returned(&mut self) -> Option<Ticket> {
+        let ticket = self.returned.pop_front()?;
+        self.length -= 1;
+        Some(ticket)
+    }
+
+    /// Takes the next one out that is bound to this spot.
+    pub fn call_bound(&mut self, spot: Spot) -> Option<Ticket> {
+        let tickets = self.bound.get_mut(&spot)?;
+        let ticket = tickets.pop_front();
+        if tickets.is_empty() {
+            self.bound.remove(&spot);
         }
+        self.length -= usize::from(ticket.is_some());
+        ticket
     }
 
     /// Takes the next one out that has not been called before.
@@ -109,26 +130,38 @@ impl<C: Clone + Eq + Hash> Line<C> {
         ticket
     }
 
-    /// Sends one back that was called in vain.
-    pub fn put_back(&mut self, ticket: Ticket) {
-        self.returned.push_back(ticket);
+    /// Sends one back that was called in vain. `bound`: there is no room at the spot that it waits
+    /// for alone.
+    pub fn put_back(&mut self, ticket: Ticket, bound: Option<Spot>) {
+        match bound {
+            Some(spot) => self.bound.entry(spot).or_default().push_back(ticket),
+            None => self.returned.push_back(ticket),
+        }
         self.length += 1;
     }
 
     /// Gives a place up that has not been called.
     pub fn leave(&mut self, client: &C, ticket: Ticket) {
-        let before = self.returned.len();
-        self.returned.retain(|other| *other != ticket);
-        self.length -= before - self.returned.len();
+        let mut left = remove(&mut self.returned, ticket);
+        self.bound.retain(|_, tickets| {
+            left += remove(tickets, ticket);
+            !tickets.is_empty()
+        });
+        self.length -= left;
         let Some(tickets) = self.by_client.get_mut(client) else { return };
-        let before = tickets.len();
-        tickets.retain(|other| *other != ticket);
-        self.length -= before - tickets.len();
+        self.length -= remove(tickets, ticket);
         if tickets.is_empty() {
             self.by_client.remove(client);
             self.turns.retain(|other| other != client);
         }
     }
+}
+
+/// How many it removed.
+fn remove(tickets: &mut VecDeque<Ticket>, ticket: Ticket) -> usize {
+    let before = tickets.len();
+    tickets.retain(|other| *other != ticket);
+    before - tickets.len()
 }
 
 #[cfg(test)]
@@ -146,12 +179,41 @@ mod tests {
     }
 
     fn called(mut line: Line<char>) -> Vec<Ticket> {
-        std::iter::from_fn(|| line.call()).collect()
+        std::iter::from_fn(|| line.call(None)).collect()
     }
 
     #[test]
     fn clients_take_turns_and_each_keeps_its_order() {
         assert_eq!(called(line("aaaabbc")), [0, 4, 6, 1, 5, 2, 3]);
+    }
+
+    #[test]
+    fn whoever_is_bound_to_a_spot_is_called_when_there_is_room_at_it() {
+        const HERE: Spot = 1;
+        const THERE: Spot = 2;
+        let mut line = line("abcd");
+        let first: Vec<_> = (0..3).filter_map(|_| line.call(None)).collect();
+        assert_eq!(first, [0, 1, 2]);
+        line.put_back(0, Some(THERE));
+        line.put_back(1, Some(HERE));
+        line.put_back(2, None);
+        assert_eq!(line.len(), 4);
+
+        // Before all others here, and after all others elsewhere.
+        assert_eq!(line.call(Some(HERE)), Some(1));
+        assert_eq!(line.call(Some(HERE)), Some(2));
+        assert_eq!(line.call(Some(HERE)), Some(3));
+        assert_eq!(line.call(Some(HERE)), Some(0));
+        assert!(line.is_empty() && line.call(Some(THERE)).is_none());
+    }
+
+    #[test]
+    fn whoever_is_bound_can_leave() {
+        let mut line = line("a");
+        assert_eq!(line.call(None), Some(0));
+        line.put_back(0, Some(7));
+        line.leave(&'a', 0);
+        assert!(line.is_empty() && line.call_bound(7).is_none());
     }
 
     #[test]
@@ -167,8 +229,8 @@ mod tests {
     #[test]
     fn who_is_sent_back_keeps_its_turn() {
         let mut line = line("ab");
-        let first = line.call().unwrap();
-        line.put_back(first);
+        let first = line.call(None).unwrap();
+        line.put_back(first, None);
         assert_eq!(line.len(), 2);
         assert_eq!(called(line), [0, 1]);
     }
@@ -229,13 +291,13 @@ mod tests {
                         Joined::Full => prop_assert_eq!(waiting.len(), 8),
                     },
                     Step::Call => {
-                        let called = line.call();
+                        let called = line.call(None);
                         prop_assert_eq!(called.is_some(), !waiting.is_empty());
                         waiting.retain(|(_, ticket)| Some(*ticket) != called);
                     }
                     Step::CallAndPutBack => {
-                        if let Some(called) = line.call() {
-                            line.put_back(called);
+                        if let Some(called) = line.call(None) {
+                            line.put_back(called, None);
                         }
                     }
                     Step::Leave(which) => {
@@ -247,7 +309,7 @@ mod tests {
                 }
                 prop_assert_eq!(line.len(), waiting.len());
             }
-            let mut rest: Vec<Ticket> = std::iter::from_fn(|| line.call()).collect();
+            let mut rest: Vec<Ticket> = std::iter::from_fn(|| line.call(None)).collect();
             rest.sort_unstable();
             waiting.sort_unstable_by_key(|(_, ticket)| *ticket);
             prop_assert_eq!(rest, waiting.iter().map(|(_, t)| *t).collect::<Vec<_>>());

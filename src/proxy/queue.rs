@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::client_address::network;
 use crate::policy::departures::Departures;
-use crate::policy::line::{Joined, Line, Ticket};
+use crate::policy::line::{Joined, Line, Spot, Ticket};
 use crate::runtime::clock::Clock;
 
 /// A client is asked to stay away for at least this long, and at most that long.
@@ -86,6 +86,8 @@ struct Inner {
 struct Waiter {
     owner: Owner,
     state: State,
+    /// What it was found to wait for alone.
+    bound: Option<Spot>,
     waker: Option<Waker>,
 }
 
@@ -151,31 +153,43 @@ impl Queue {
             }
         };
         inner.next_ticket += 1;
-        inner.waiters.insert(ticket, Waiter { owner, state: State::InLine, waker: None });
+        inner
+            .waiters
+            .insert(ticket, Waiter { owner, state: State::InLine, bound: None, waker: None });
         self.waiting.fetch_add(1, Ordering::SeqCst);
         drop(inner);
         wake(displaced);
         Ok(Place { queue: self, ticket, pause })
     }
 
-    /// Tells the queue that there is room for one more. Costs a load when nobody waits.
+    /// Tells the queue that there is room for one more, and at which endpoint if it is one's. Costs a
+    /// load when nobody waits.
     ///
     /// No call is lost: whoever leaves first counts down and then looks here; whoever joins first
     /// counts itself here and then looks for room.
-    pub(super) fn made_room(&self) {
+    pub(super) fn made_room(&self, at: Option<Spot>) {
         if self.len() > 0 {
             let now = self.now_ns();
             let mut inner = self.lock();
             inner.departures.count(now);
-            let called = inner.call();
+            let called = inner.call(at);
             drop(inner);
             wake(called);
         }
     }
 
-    /// Calls the next one: there may be room.
-    pub(super) fn call(&self) {
-        let called = self.lock().call();
+    /// Calls the next one: there may be room, at this endpoint if it is one's.
+    pub(super) fn call(&self, at: Option<Spot>) {
+        let called = self.lock().call(at);
+        wake(called);
+    }
+
+    /// Calls the next one that waits for this endpoint alone: it is not to be had any more.
+    pub(super) fn call_bound(&self, spot: Spot) {
+        let mut inner = self.lock();
+        let called =
+            inner.line.call_bound(spot).and_then(|next| inner.turn_over(next, State::Called));
+        drop(inner);
         wake(called);
     }
 
@@ -190,8 +204,8 @@ impl Queue {
 }
 
 impl Inner {
-    fn call(&mut self) -> Option<Waker> {
-        let next = self.line.call()?;
+    fn call(&mut self, at: Option<Spot>) -> Option<Waker> {
+        let next = self.line.call(at)?;
         self.turn_over(next, State::Called)
     }
 
@@ -234,15 +248,17 @@ impl Place<'_> {
         }
     }
 
-    /// Called in vain: back into the line, before all that have not been called.
-    pub(super) fn put_back(&self) {
+    /// Called in vain: back into the line, before all that have not been called. `bound`: there is
+    /// no room at the endpoint that it waits for alone.
+    pub(super) fn put_back(&self, bound: Option<Spot>) {
         let mut inner = self.queue.lock();
         let Inner { line, waiters, .. } = &mut *inner;
         if let Some(waiter) = waiters.get_mut(&self.ticket)
             && waiter.state == State::Called
         {
             waiter.state = State::InLine;
-            line.put_back(self.ticket);
+            waiter.bound = bound;
+            line.put_back(self.ticket, bound);
         }
     }
 
@@ -274,7 +290,7 @@ impl Drop for Place<'_> {
                 None
             }
             // It left without using the room that it was called for.
-            Some(Waiter { state: State::Called, .. }) => inner.call(),
+            Some(Waiter { state: State::Called, bound, .. }) => inner.call(bound),
             _ => None,
         };
         if inner.waiters.is_empty() {

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
@@ -15,6 +16,7 @@ use super::limits::OverLimit;
 use super::queue::{Owner, Place, ShedReason};
 use super::view::{ClusterView, EndpointView};
 use crate::policy::balance::{Balancer, Candidates};
+use crate::policy::line::Spot;
 use crate::runtime::clock::Instant;
 
 /// What an exchange wants of a cluster.
@@ -119,6 +121,11 @@ impl Candidates for Choice<'_> {
 }
 
 impl EndpointView {
+    /// What tells it apart in the cluster's queue, whatever view it is seen from.
+    fn spot(&self) -> Spot {
+        Arc::as_ptr(&self.state).addr()
+    }
+
     fn has_room(&self) -> bool {
         // In one order with the count of those who wait: see `Queue::made_room`.
         self.max_in_flight.is_none_or(|max| self.state.in_flight.load(Ordering::SeqCst) < max)
@@ -265,10 +272,10 @@ impl Drop for InFlight {
             return;
         }
         match cluster.max_in_flight {
-            None => cluster.state.queue.made_room(),
+            None => cluster.state.queue.made_room(Some(endpoint.spot())),
             // The exchange goes on, and its place in the cluster with it.
             Some(_) if cluster.state.queue.len() > 0 && cluster.is_below_limit() => {
-                cluster.state.queue.call();
+                cluster.state.queue.call(Some(endpoint.spot()));
             }
             Some(_) => {}
         }
@@ -278,7 +285,7 @@ impl Drop for InFlight {
 impl Drop for InCluster {
     fn drop(&mut self) {
         self.0.state.in_flight.fetch_sub(1, Ordering::SeqCst);
-        self.0.state.queue.made_room();
+        self.0.state.queue.made_room(None);
     }
 }
 
@@ -319,15 +326,16 @@ impl Exchange<'_> {
         let place = place.map_err(ExchangeError::Shed)?;
         // Room that was made before the queue knew of this one is nobody's call.
         if cluster.has_room() {
-            cluster.state.queue.call();
+            cluster.state.queue.call(None);
         }
         self.downstream.input.release_buffer();
         self.set_deadline(timeout);
         let whole = self.body.is_ended();
+        let spot = wish.affinity.pinned().map(|index| cluster.endpoints[index].spot());
         let downstream = &mut *self.downstream;
         let waited = poll_fn(|cx| {
             let take = || cluster.take(wish, held, core.now());
-            if let Poll::Ready(found) = poll_room(cluster, &place, cx, take) {
+            if let Poll::Ready(found) = poll_room(cluster, &place, spot, cx, take) {
                 return Poll::Ready(found);
             }
             if poll_left(downstream, whole, cx).is_ready() {
@@ -354,6 +362,7 @@ impl Exchange<'_> {
 fn poll_room(
     cluster: &ClusterView,
     place: &Place<'_>,
+    pinned: Option<Spot>,
     cx: &Context<'_>,
     mut take: impl FnMut() -> Room,
 ) -> Poll<Result<InFlight, ExchangeError>> {
@@ -363,12 +372,13 @@ fn poll_room(
             Poll::Ready(Err(shed)) => return Poll::Ready(Err(ExchangeError::Shed(shed))),
             Poll::Pending => return Poll::Pending,
         }
-        if let Some(found) = found(place, take()) {
+        if let Some(found) = found(place, pinned, take()) {
             return Poll::Ready(found);
         }
-        place.put_back();
+        // A cluster that is full is full for all.
+        place.put_back(pinned.filter(|_| cluster.is_below_limit()));
         // Room made before it was back in the line has called nobody.
-        if let Some(found) = found(place, take()) {
+        if let Some(found) = found(place, pinned, take()) {
             return Poll::Ready(found);
         }
         if cluster.has_room() {
@@ -377,10 +387,19 @@ fn poll_room(
     }
 }
 
-fn found(place: &Place<'_>, room: Room) -> Option<Result<InFlight, ExchangeError>> {
+fn found(
+    place: &Place<'_>,
+    pinned: Option<Spot>,
+    room: Room,
+) -> Option<Result<InFlight, ExchangeError>> {
     match room {
         Room::Taken(in_flight) => {
             place.serve();
+            let InFlight { cluster, endpoint, .. } = &in_flight;
+            // Not where it was waiting for room: that endpoint is nobody's any more.
+            if let Some(spot) = pinned.filter(|spot| *spot != cluster.endpoints[*endpoint].spot()) {
+                cluster.state.queue.call_bound(spot);
+            }
             Some(Ok(in_flight))
         }
         Room::Nobody => Some(Err(ExchangeError::NoEndpoint)),

@@ -101,7 +101,7 @@ impl ClusterState {
     /// Lets those who wait look again: an endpoint has come or gone. Costs a load when nobody waits.
     pub fn call_waiting(&self) {
         if self.queue.len() > 0 {
-            self.queue.call();
+            self.queue.call(None);
         }
     }
 }

@@ -256,6 +256,53 @@ fn a_busy_endpoint_is_waited_for_by_those_it_has() {
 }
 
 #[test]
+fn room_at_an_endpoint_is_for_those_who_wait_for_it() {
+    let gates = [Gate::default(), Gate::default()];
+    let busy = |n: usize| {
+        let gate = gates[n].clone();
+        origin().on(move |request, connection| {
+            if request.target() == "/slow" {
+                gate.pass();
+            }
+            connection.reply(&n.to_string());
+        })
+    };
+    let origins = [busy(0).start(), busy(1).start(), origin().reply("idle").start()];
+    let endpoints = addresses(&origins);
+    // No limit at the third: there is always room for somebody.
+    let limited = cluster_of("c", &endpoints[..2], STICKY)
+        .replace("\"\n[[", "\"\nmax_in_flight = 1\n[[")
+        + "max_in_flight = 1\n"
+        + &format!("[[cluster.c.endpoint]]\naddress = \"{}\"\n", endpoints[2]);
+    let text = format!("{}[[route]]\ncluster = \"c\"\n{limited}", listener(""));
+    let gateway = gateway().config(text).start();
+    let cookies = [arrive_at(&gateway, "0"), arrive_at(&gateway, "1")];
+    let ask_for = |target: &str, n: usize| {
+        let mut client = gateway.client();
+        let cookie = &cookies[n];
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\nCookie: {cookie}\r\n\r\n"));
+        client
+    };
+    let mut slow = [ask_for("/slow", 0), ask_for("/slow", 1)];
+    eventually("two slow requests", || {
+        let is_slow = |origin: &Origin| origin.requests().iter().any(|r| r.target() == "/slow");
+        origins[..2].iter().all(is_slow).then_some(())
+    });
+    // Two wait for the first endpoint before one does for the second.
+    let mut waiting = [ask_for("/", 0), ask_for("/", 0), ask_for("/", 1)];
+    gateway.wait_for_count("ringgate_queue_length", 3);
+
+    gates[1].open();
+    assert_eq!(slow[1].read().text(), "1");
+    assert_eq!(waiting[2].read().text(), "1");
+    gateway.wait_for_count("ringgate_queue_length", 2);
+
+    gates[0].open();
+    assert_eq!(slow[0].read().text(), "0");
+    waiting[..2].iter_mut().for_each(|client| assert_eq!(client.read().text(), "0"));
+}
+
+#[test]
 fn backups_and_error_pages_go_together_with_it() {
     let primary = origin().reply("primary").start();
     let backup = origin().reply("backup").start();
