@@ -48,11 +48,15 @@ redirect = { scheme = "https" }
 
 [cluster.NAME]
 sticky = { cookie = "a" }
+health_check = {}
+outlier = {}
 [[cluster.NAME.endpoint]]
 address = "127.0.0.1:3000"
 
 [model.NAME]
 sticky = { cookie = "b" }
+health_check = {}
+breaker = {}
 [[model.NAME.endpoint]]
 provider = "vllm"
 url = "http://127.0.0.1:8000/v1"

@@ -17,7 +17,10 @@ const MAY_USE: [(&str, &[&str]); 14] = [
     ("proxy", &["http", "policy", "ai", "telemetry", "nearest", "runtime", "net"]),
     ("config", &["proxy", "policy", "ai", "net", "http", "nearest"]),
     ("admin", &["config", "telemetry"]),
-    ("control", &["admin", "config", "proxy", "http", "net", "runtime", "telemetry", "nearest"]),
+    (
+        "control",
+        &["admin", "config", "proxy", "policy", "http", "net", "runtime", "telemetry", "nearest"],
+    ),
     ("mock", &["http", "ai", "runtime", "net", "telemetry"]),
     ("demo", &["config", "control", "mock"]),
     ("cli", &["config", "control", "demo", "http", "mock", "proxy"]),

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use ringgate::telemetry::worker::Driver;
 use ringgate::telemetry::{
-    CertificateReport, ClusterReport, EndpointReport, HandOvers, LimitReport, LogEntries, Lookups,
-    ProcessStats, Report, RequestKey, WorkerMetrics, prometheus,
+    CertificateReport, CircuitState, ClusterReport, EndpointReport, HandOvers, LimitReport,
+    LogEntries, Lookups, PassiveReport, ProcessStats, Report, RequestKey, WorkerMetrics,
+    prometheus,
 };
 
 /// A page on which every family has a series, and label values are as awkward as they may be.
@@ -20,6 +21,21 @@ fn page() -> String {
         up: true,
         in_flight: 3,
         weight: 1,
+        checks: vec![("passed", 3), ("timeout", 1), ("closed", 0)],
+        passive: Some(PassiveReport {
+            is_breaker: false,
+            circuit: CircuitState::Open,
+            openings: vec![("consecutive_failures", 1), ("failure_rate", 0)],
+        }),
+    };
+    let broken = EndpointReport {
+        passive: Some(PassiveReport {
+            is_breaker: true,
+            circuit: CircuitState::HalfOpen,
+            openings: vec![("consecutive_failures", 0), ("failure_rate", 1)],
+        }),
+        endpoint: "10.0.0.2:80".into(),
+        ..endpoint.clone()
     };
     let certificate =
         CertificateReport { file: "/etc/\"a\"/b.pem".into(), not_after: 1_800_000_000 };
@@ -42,7 +58,7 @@ fn page() -> String {
         ],
         version: "0.1.0",
         workers: &workers,
-        endpoints: &[endpoint],
+        endpoints: &[endpoint, broken],
         certificates: &[certificate],
         clusters: &[ClusterReport { cluster: "docs".into(), queued: 0 }],
         limits: &[LimitReport {

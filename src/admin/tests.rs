@@ -46,7 +46,15 @@ impl Instance for Stage {
     }
     fn endpoints(&self) -> Vec<EndpointReport> {
         let (cluster, endpoint) = ("docs".into(), "10.0.0.1:80".into());
-        vec![EndpointReport { cluster, endpoint, up: false, in_flight: 0, weight: 1 }]
+        vec![EndpointReport {
+            cluster,
+            endpoint,
+            up: false,
+            in_flight: 0,
+            weight: 1,
+            checks: Vec::new(),
+            passive: None,
+        }]
     }
     fn limits(&self) -> Vec<LimitReport> {
         Vec::new()

@@ -8,7 +8,7 @@ use super::reader::Value;
 use super::retry::retry;
 use super::section::{Placed, Section};
 use super::sticky::sticky;
-use super::{address, name, tls, units};
+use super::{address, health, name, passive, tls, units};
 use crate::http::proxy_protocol::Version;
 use crate::proxy::settings::{Address, Cluster, ClusterTimeouts, Endpoint};
 
@@ -76,8 +76,12 @@ pub(super) fn cluster_of(
     section: &mut Section<'_>,
 ) -> Cluster {
     let queue = section.take("queue", |value| value.integer(0..=QUEUE_MAX));
+    let (health_check, passive) =
+        (health::health_check(section), passive::passive(section, &endpoints));
     Cluster {
         name,
+        health_check,
+        passive,
         endpoints: endpoints.into_iter().map(|endpoint| endpoint.is).collect(),
         timeouts,
         // Providers are not told of clients.

@@ -19,7 +19,7 @@ pub(super) fn retry(section: &mut Section<'_>) -> Settings {
     }
 }
 
-fn causes(list: &Value<'_>) -> Option<Causes> {
+pub(super) fn causes(list: &Value<'_>) -> Option<Causes> {
     let mut causes = Causes { connect: false, reset: false, timeout: false, statuses: Vec::new() };
     let expected = "a list of causes such as [\"connect\", \"reset\", \"503\"]";
     for at in list.elements(expected)? {

@@ -22,7 +22,7 @@ const KEYS: [(&str, &[&str]); 10] = [
 /// Valid on a model as well: it compiles to a cluster.
 #[rustfmt::skip]
 const CLUSTER: &[&str] = &[
-    "health_check", "outlier", "on_disconnect", "breaker",
+    "on_disconnect",
 ];
 
 /// Whether `key` of such a section is known, but not carried out yet.

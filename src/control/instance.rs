@@ -10,14 +10,16 @@ use serde_json::Value;
 use super::status;
 use crate::admin::Instance;
 use crate::net::tls::Chain;
+use crate::policy::circuit::{Kind, Phase};
 use crate::proxy::limits::state::LimitState;
 use crate::proxy::shared::Shared;
+use crate::proxy::snapshot::EndpointInFull;
 use crate::proxy::worker::ListenerState;
 use crate::runtime::clock::Clock;
 use crate::telemetry::history::History;
 use crate::telemetry::{
-    CertificateReport, ClusterReport, EndpointReport, HandOvers, LimitReport, LogEntries, Lookups,
-    WorkerMetrics,
+    CertificateReport, CircuitState, ClusterReport, EndpointReport, HandOvers, LimitReport,
+    LogEntries, Lookups, PassiveReport, WorkerMetrics,
 };
 
 /// A listener and where it accepts.
@@ -118,16 +120,8 @@ impl Instance for Gateway {
 
     fn endpoints(&self) -> Vec<EndpointReport> {
         let snapshot = self.shared.snapshot();
-        let report =
-            |(state, weight): (&Arc<crate::proxy::shared::EndpointState>, u32)| EndpointReport {
-                cluster: state.cluster.to_string(),
-                endpoint: state.label.to_string(),
-                up: status::state_of(state, weight) == "up",
-                in_flight: u64::from(state.in_flight.load(Ordering::Relaxed)),
-                weight,
-            };
         let mut reports: Vec<EndpointReport> = Vec::new();
-        for report in snapshot.endpoints().map(report) {
+        for report in snapshot.endpoints_in_full().map(|endpoint| report_of(&endpoint)) {
             // Several models of one server are several endpoints of a cluster on one address.
             let is_same = |known: &&mut EndpointReport| {
                 known.cluster == report.cluster && known.endpoint == report.endpoint
@@ -202,5 +196,29 @@ impl Instance for Gateway {
         let snapshot = self.shared.snapshot();
         let token = snapshot.settings.admin.token.as_ref()?.0.as_bytes();
         Some(constant_time::verify_slices_are_equal(token, given).is_ok())
+    }
+}
+
+fn report_of(full: &EndpointInFull<'_>) -> EndpointReport {
+    let EndpointInFull { cluster, state, endpoint, .. } = full;
+    EndpointReport {
+        cluster: state.cluster.to_string(),
+        endpoint: state.label.to_string(),
+        up: status::state_of(state, endpoint.weight) == "up",
+        in_flight: u64::from(state.in_flight.load(Ordering::Relaxed)),
+        weight: endpoint.weight,
+        checks: match cluster.health_check {
+            Some(_) => state.events.checks().collect(),
+            None => Vec::new(),
+        },
+        passive: cluster.passive.as_ref().map(|passive| PassiveReport {
+            is_breaker: matches!(passive.kind, Kind::Breaker { .. }),
+            circuit: match state.availability.circuit().phase {
+                Phase::Closed { .. } => CircuitState::Closed,
+                Phase::Open { .. } => CircuitState::Open,
+                Phase::HalfOpen { .. } => CircuitState::HalfOpen,
+            },
+            openings: state.events.openings().collect(),
+        }),
     }
 }

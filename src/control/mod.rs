@@ -5,6 +5,7 @@ mod dns;
 mod drain;
 pub mod fleet;
 pub mod handover;
+mod health;
 pub mod inheritance;
 pub mod instance;
 pub mod log_entries;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::dns::Names;
 use super::fleet::Fleet;
+use super::health::HealthChecks;
 use super::log_writer;
 use super::logging::Logging;
 use super::runtime_changes;
@@ -49,6 +50,7 @@ pub(super) async fn reload(
     origin: &Origin,
     names: &mut Names,
     overlay: &mut Overlay,
+    checks: &mut HealthChecks,
 ) -> Result<Reloaded, String> {
     let env = |name: &str| std::env::var(name).ok();
     let loaded = config::load(path, &env).map_err(|report| report.to_string())?;
@@ -76,6 +78,8 @@ pub(super) async fn reload(
     let snapshot = shared.prepare(|registry| {
         Snapshot::compile(generation, settings, overlay, &origin.ops, origin.started, registry)
     });
+    checks.apply(&snapshot);
+    checks.first_results().await;
     shared.publish(snapshot);
     for (listening, sockets) in opened.iter().zip(shares) {
         fleet.listen_on(listening, sockets);

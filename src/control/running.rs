@@ -14,6 +14,7 @@ use super::dns::Names;
 use super::drain::End;
 use super::fleet::Fleet;
 use super::handover::{Failure, HandOver, Offer};
+use super::health::HealthChecks;
 use super::instance::Gateway;
 use super::log_writer::LogWriter;
 use super::logging::Logging;
@@ -45,6 +46,7 @@ pub(super) struct Running {
     pub(super) origin: Origin,
     pub(super) names: Names,
     pub(super) overlay: Overlay,
+    pub(super) checks: HealthChecks,
     pub(super) admin: AdminServer,
     pub(super) notifier: Notifier,
     /// Under way.
@@ -114,9 +116,10 @@ impl Running {
     }
 
     /// Puts the same configuration in force again, with what has changed over it.
-    pub(super) fn republish(&self) {
+    pub(super) fn republish(&mut self) {
         let before = self.shared.snapshot();
         let snapshot = self.shared.prepare(|registry| before.with(&self.overlay, registry));
+        self.checks.apply(&snapshot);
         self.shared.publish(snapshot);
         self.fleet.tell_all(|| Message::Reload);
     }
@@ -137,8 +140,10 @@ impl Running {
             return Err(Rejection::Busy(why.into()));
         }
         self.notifier.reloading();
-        let Self { shared, sockets, fleet, logging, origin, names, overlay, .. } = self;
-        match reload::reload(path, shared, sockets, fleet, logging, origin, names, overlay).await {
+        let Self { shared, sockets, fleet, logging, origin, names, overlay, checks, .. } = self;
+        let reloading =
+            reload::reload(path, shared, sockets, fleet, logging, origin, names, overlay, checks);
+        match reloading.await {
             Ok(reloaded) => {
                 self.settle_reload(&reloaded).await;
                 Ok(())

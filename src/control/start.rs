@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::admin_server::AdminListener;
 use super::dns::Names;
 use super::fleet::{self, Fleet};
+use super::health::HealthChecks;
 use super::inheritance::Inheritance;
 use super::instance::Gateway;
 use super::log_writer::LogWriter;
@@ -62,11 +63,14 @@ impl Running {
         }));
         let gateway = gateway(&shared, &logging, names.counts(), driver, workers);
         state::import(inheritance, &gateway);
+        let mut checks = HealthChecks::start(&shared);
+        checks.apply(&shared.snapshot());
         let state: AdminState = gateway.clone();
         ops::start(&origin.ops, Arc::clone(&state)).map_err(|e| format!("cannot start: {e}"))?;
         let fleet = Fleet::start(driver, Arc::clone(&shared), gateway.metrics.clone(), &log)
             .map_err(|error| format!("cannot start the workers: {error}"))?;
         wait_until(|| fleet.is_turning()).await?;
+        checks.first_results().await;
         let unclaimed = inheritance.close_unclaimed();
         shared.import_limits(&inheritance.await_go()?);
 
@@ -95,6 +99,7 @@ impl Running {
             origin,
             names,
             overlay,
+            checks,
             admin,
             notifier,
             hand_over: None,

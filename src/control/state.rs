@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::dns::memory;
 use super::handover::Section;
+use super::health;
 use super::inheritance::Inheritance;
 use super::instance::Gateway;
 use super::runtime_changes;
@@ -14,12 +15,15 @@ use crate::proxy::availability::AdminState;
 use crate::proxy::changes::{Change, Changes};
 use crate::proxy::overlay::Overlay;
 use crate::proxy::settings::Settings;
+use crate::runtime::clock::Clock;
 use crate::telemetry::{HandOverOutcome, HandOvers};
 
 /// Hand-overs so far, an outcome and its count on each line.
 const HAND_OVERS: &str = "hand-overs";
 /// What session tickets are sealed with: clients that have one need no certificate.
 const TICKET_KEYS: &str = "ticket-keys";
+/// What is known of endpoints: checks, and what came of requests.
+const HEALTH: &str = "health";
 /// What names stand for: with DNS down, the new process serves all the same.
 const NAMES: &str = "names";
 
@@ -33,6 +37,7 @@ pub(super) fn export(gateway: &Gateway, overlay: &Overlay) -> Vec<Section> {
         Section::new(HAND_OVERS, counts(&gateway.hand_overs)),
         Section::new(TICKET_KEYS, gateway.shared.ticket_keys().export()),
         Section::new(NAMES, memory::write(overlay)),
+        Section::new(HEALTH, health::export(&gateway.shared.snapshot(), Clock::start().now())),
     ]
 }
 
@@ -53,6 +58,9 @@ pub(super) fn import(inheritance: &Inheritance, gateway: &Gateway) {
         && let Err(error) = gateway.shared.ticket_keys().import(keys)
     {
         tracing::warn!(%error, "clients begin new TLS sessions");
+    }
+    if let Some(known) = inheritance.state(HEALTH) {
+        health::import(known, &gateway.shared.snapshot(), Clock::start().now());
     }
 }
 

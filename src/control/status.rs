@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use super::instance::Gateway;
 use crate::nearest::nearest;
 use crate::net::socket::Peer;
+use crate::policy::circuit::Phase;
 use crate::proxy::availability::AdminState;
 use crate::proxy::failure::SeenFailure;
 use crate::proxy::settings::{self, Address, Settings};
@@ -215,12 +216,16 @@ fn address(peer: &Peer) -> String {
 
 /// Why it gets no requests, or `up`.
 pub(super) fn state_of(state: &EndpointState, weight: u32) -> &'static str {
-    match state.availability.admin_state() {
-        AdminState::Maintenance => "maintenance",
-        AdminState::Drain => "drain",
-        AdminState::Ready if weight == 0 => "drain",
-        AdminState::Ready if state.peer().is_none() => "unresolved",
-        AdminState::Ready => "up",
+    let availability = &state.availability;
+    match (availability.admin_state(), availability.circuit().phase) {
+        (AdminState::Maintenance, _) => "maintenance",
+        (AdminState::Drain, _) => "drain",
+        (AdminState::Ready, _) if weight == 0 => "drain",
+        (AdminState::Ready, _) if state.peer().is_none() => "unresolved",
+        (AdminState::Ready, _) if availability.is_checked_down() => "down",
+        (AdminState::Ready, Phase::Open { .. }) => "ejected",
+        (AdminState::Ready, Phase::HalfOpen { .. }) => "half_open",
+        (AdminState::Ready, Phase::Closed { .. }) => "up",
     }
 }
 

@@ -3,7 +3,10 @@
 pub mod allowance;
 pub mod balance;
 pub mod body_pace;
+pub mod circuit;
 pub mod departures;
+pub mod failure_rate;
+pub mod health;
 pub mod limit;
 pub mod line;
 pub mod retry;

@@ -64,7 +64,7 @@ impl Settings {
 }
 
 impl Causes {
-    fn include(&self, failure: Failure) -> bool {
+    pub fn include(&self, failure: Failure) -> bool {
         match failure {
             Failure::Connect | Failure::Refused => self.connect,
             Failure::Reset => self.reset,

@@ -74,6 +74,9 @@ impl Exchange<'_> {
             Ok(()) => false,
             Err(error) => self.note_failure(endpoint, error),
         };
+        if cluster.passive.is_some() {
+            self.judge(cluster, endpoint, &outcome);
+        }
         if cluster.observes_latency {
             self.observe_latency(endpoint, failed);
         }

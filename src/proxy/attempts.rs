@@ -10,6 +10,7 @@ use super::settings::Route;
 use super::view::ClusterView;
 use crate::http::refusal::Refusal;
 use crate::http::upgrade;
+use crate::policy::circuit::Probe;
 use crate::policy::retry::{Failure, Sent};
 use crate::telemetry::record::Outcome;
 
@@ -24,6 +25,8 @@ pub(super) struct Attempts {
     has_other: bool,
     /// A dead idle connection has been made good for.
     made_good: bool,
+    /// The attempt under way tries its endpoint out, and nothing has been learned yet.
+    pub(super) probe: Option<Probe>,
 }
 
 impl Exchange<'_> {
@@ -61,7 +64,7 @@ impl Exchange<'_> {
         let mut failure = None;
         loop {
             let wish = Wish { outgoing, failed: &failed, affinity };
-            let in_flight = match self.reserve(cluster, wish, &mut in_cluster).await {
+            let mut in_flight = match self.reserve(cluster, wish, &mut in_cluster).await {
                 Ok(in_flight) => in_flight,
                 // There is no room for another attempt: what the last one found is the answer.
                 Err(
@@ -75,6 +78,7 @@ impl Exchange<'_> {
             };
             let index = in_flight.endpoint;
             self.attempts.made += 1;
+            self.attempts.probe = in_flight.probe.take();
             // Asked for only where it could matter: it takes a look at every endpoint.
             self.attempts.has_other = !cluster.retry.on.statuses.is_empty()
                 && cluster.has_room_beside(wish, index, self.downstream.worker.core.now());
@@ -118,8 +122,10 @@ impl Exchange<'_> {
             return true;
         }
         let failure = error.failure().filter(|_| self.record.status.is_none());
-        failure
-            .is_some_and(|failure| cluster.is_served_for(wish) && self.may_retry(cluster, failure))
+        let now = self.downstream.worker.core.now();
+        failure.is_some_and(|failure| {
+            cluster.is_served_for(wish, now) && self.may_retry(cluster, failure)
+        })
     }
 
     /// Whether a response with this status gives way to another attempt. Nothing of it has gone

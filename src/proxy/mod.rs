@@ -4,12 +4,14 @@
 //! out what it speaks, `downstream` reads heads from it, `exchange` goes through the phases,
 //! `route` decides, `attempts` goes on until one succeeds, `reserve` picks an endpoint with room
 //! (`affinity` knows which one would be best, be it for a cookie of `sticky`), `queue` is where to
-//! wait for it, `attempt` connects, `forward` writes heads, `relay` and `upload`
+//! wait for it, `attempt` connects, `passive` judges the endpoint by what came of it, `forward`
+//! writes heads, `relay` and `upload`
 //! move bodies (those of AI calls are received by `held_body` and understood by `call`), `answer`
 //! speaks for Ringgate itself, `record` is what remains, and `settle` counts and logs it.
 
 mod admit;
 mod affinity;
+pub mod alarm;
 mod answer;
 mod attempt;
 mod attempts;
@@ -32,6 +34,7 @@ mod input;
 mod ip_text;
 pub mod limits;
 pub mod overlay;
+mod passive;
 mod pool;
 mod preface;
 mod queue;

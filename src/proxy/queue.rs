@@ -193,6 +193,18 @@ impl Queue {
         wake(called);
     }
 
+    /// Calls everybody: there may be room for many.
+    pub(super) fn call_all(&self) {
+        if self.len() == 0 {
+            return;
+        }
+        let mut inner = self.lock();
+        let called: Vec<Waker> =
+            (0..inner.waiters.len()).filter_map(|_| inner.call(None)).collect();
+        drop(inner);
+        called.into_iter().for_each(Waker::wake);
+    }
+
     /// Calls the next one that has not been called in vain: those who have cannot use the room
     /// that there is.
     pub(super) fn call_new(&self) {

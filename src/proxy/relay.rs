@@ -137,6 +137,9 @@ impl Exchange<'_> {
         let mut received = Input::default();
         self.read_response_head(upstream, &mut received, timeouts, watch, whole).await?;
         let status = self.scratch.response.status;
+        if self.attempts.probe.is_some() {
+            self.judge_head(status);
+        }
         if self.retries_status(status) {
             return Err(ExchangeError::RetriedStatus(status));
         }

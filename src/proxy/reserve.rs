@@ -16,6 +16,7 @@ use super::limits::OverLimit;
 use super::queue::{Owner, Place, ShedReason};
 use super::view::{ClusterView, EndpointView};
 use crate::policy::balance::{Balancer, Candidates};
+use crate::policy::circuit::Probe;
 use crate::policy::line::Spot;
 use crate::runtime::clock::Instant;
 
@@ -46,6 +47,8 @@ pub(super) struct InFlight {
     /// Whether it was more than a try. Whoever gives a try back looks once more itself, so nobody
     /// else has to be called for it.
     is_used: bool,
+    /// It tries the endpoint out, until somebody takes that over.
+    pub(super) probe: Option<Probe>,
 }
 
 /// One exchange in flight on a cluster that has a limit, counted until this is dropped.
@@ -91,9 +94,12 @@ impl Choice<'_> {
 
     /// Whether an endpoint that is not for everybody is for this one.
     fn is_let_in(&self, index: usize) -> bool {
+        self.cluster.admits(&self.cluster.endpoints[index], self.asker(index), self.now)
+    }
+
+    fn asker(&self, index: usize) -> Asker {
         let is_bound = self.wish.affinity.pinned() == Some(index);
-        let asker = if is_bound { Asker::Bound } else { Asker::Anybody };
-        self.cluster.endpoints[index].state.availability.admits(asker)
+        if is_bound { Asker::Bound } else { Asker::Anybody }
     }
 }
 
@@ -172,7 +178,7 @@ impl ClusterView {
             && choice.suits(index)
         {
             // It is waited for, as if there were no other.
-            return self.take_pinned(index).map_or(Room::Full, Room::Taken);
+            return self.take_pinned(index, choice.now).map_or(Room::Full, Room::Taken);
         }
         let balancers = [Some(&self.balancers.primary), self.balancers.backup.as_ref()];
         for balancer in balancers.into_iter().flatten() {
@@ -188,13 +194,21 @@ impl ClusterView {
     }
 
     /// Whatever its weight, and also if it stands in for others.
-    fn take_pinned(self: &Rc<Self>, index: usize) -> Option<InFlight> {
+    fn take_pinned(self: &Rc<Self>, index: usize, now: Instant) -> Option<InFlight> {
         let endpoint = &self.endpoints[index];
-        count_up(&endpoint.state.in_flight, endpoint.max_in_flight).then(|| InFlight {
-            cluster: Rc::clone(self),
-            endpoint: index,
-            is_used: true,
-        })
+        if !count_up(&endpoint.state.in_flight, endpoint.max_in_flight) {
+            return None;
+        }
+        let cluster = Rc::clone(self);
+        let mut taken = InFlight { cluster, endpoint: index, is_used: true, probe: None };
+        match self.enter(endpoint, Asker::Bound, now) {
+            Some(probe) => taken.probe = probe,
+            None => {
+                taken.is_used = false;
+                return None;
+            }
+        }
+        Some(taken)
     }
 
     fn take_from(self: &Rc<Self>, balancer: &Balancer, choice: &Choice<'_>) -> Option<InFlight> {
@@ -209,20 +223,23 @@ impl ClusterView {
             let endpoint = &self.endpoints[index];
             if count_up(&endpoint.state.in_flight, endpoint.max_in_flight) {
                 let cluster = Rc::clone(self);
-                let mut in_flight = InFlight { cluster, endpoint: index, is_used: true };
-                if endpoint.take_limits(choice.now_ns()) {
-                    return Some(in_flight);
+                let mut taken = InFlight { cluster, endpoint: index, is_used: true, probe: None };
+                if let Some(probe) = self.enter(endpoint, choice.asker(index), choice.now) {
+                    taken.probe = probe;
+                    if endpoint.take_limits(choice.now_ns()) {
+                        return Some(taken);
+                    }
                 }
-                in_flight.is_used = false;
+                // Another worker tries it out or has just found it wanting, or it is at a limit.
+                taken.is_used = false;
             }
         }
         None
     }
 
     /// Whether an endpoint is there for it, be it busy.
-    pub(super) fn is_served_for(&self, wish: Wish<'_>) -> bool {
-        // Time plays no part in whether an endpoint suits.
-        let choice = Choice { cluster: self, wish, now: Instant::default() };
+    pub(super) fn is_served_for(&self, wish: Wish<'_>, now: Instant) -> bool {
+        let choice = Choice { cluster: self, wish, now };
         self.all_endpoints().any(|index| choice.suits(index))
     }
 
@@ -232,7 +249,7 @@ impl ClusterView {
         self.all_endpoints().any(|other| other != index && choice.admits(other))
     }
 
-    fn all_endpoints(&self) -> impl Iterator<Item = usize> {
+    pub(super) fn all_endpoints(&self) -> impl Iterator<Item = usize> {
         let backup = self.balancers.backup.iter().flat_map(Balancer::endpoints);
         self.balancers.primary.endpoints().chain(backup)
     }
@@ -242,11 +259,11 @@ impl ClusterView {
     }
 
     /// Whether somebody might find room here. Not everybody: an endpoint need not suit.
-    fn has_room(&self) -> bool {
+    fn has_room(&self, now: Instant) -> bool {
         let asker = if self.sticky.is_some() { Asker::Bound } else { Asker::Anybody };
         let is_there = |index: &usize| {
-            let state = &self.endpoints[*index].state;
-            state.availability.admits(asker) && state.peer().is_some()
+            let endpoint = &self.endpoints[*index];
+            endpoint.state.peer().is_some() && self.admits(endpoint, asker, now)
         };
         let has_room = |balancer: &Balancer| {
             let mut there = balancer.endpoints().filter(is_there).peekable();
@@ -265,8 +282,11 @@ impl ClusterView {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        let Self { cluster, endpoint, is_used } = self;
+        let Self { cluster, endpoint, is_used, probe } = self;
         let endpoint = &cluster.endpoints[*endpoint];
+        if let Some(probe) = probe.take() {
+            endpoint.state.availability.abandon(probe);
+        }
         endpoint.state.in_flight.fetch_sub(1, Ordering::SeqCst);
         if !cluster.is_limited || !*is_used {
             return;
@@ -325,7 +345,7 @@ impl Exchange<'_> {
         let place = cluster.state.queue.join(owner, cluster.queue, timeout);
         let place = place.map_err(ExchangeError::Shed)?;
         // Room that was made before the queue knew of this one is nobody's call.
-        if cluster.has_room() {
+        if cluster.has_room(began) {
             cluster.state.queue.call(None);
         }
         self.downstream.input.release_buffer();
@@ -334,8 +354,9 @@ impl Exchange<'_> {
         let spot = wish.affinity.pinned().map(|index| cluster.endpoints[index].spot());
         let downstream = &mut *self.downstream;
         let waited = poll_fn(|cx| {
-            let take = || cluster.take(wish, held, core.now());
-            if let Poll::Ready(found) = poll_room(cluster, &place, spot, cx, take) {
+            let now = core.now();
+            let take = || cluster.take(wish, held, now);
+            if let Poll::Ready(found) = poll_room(cluster, &place, spot, cx, now, take) {
                 return Poll::Ready(found);
             }
             if poll_left(downstream, whole, cx).is_ready() {
@@ -364,6 +385,7 @@ fn poll_room(
     place: &Place<'_>,
     pinned: Option<Spot>,
     cx: &Context<'_>,
+    now: Instant,
     mut take: impl FnMut() -> Room,
 ) -> Poll<Result<InFlight, ExchangeError>> {
     loop {
@@ -381,7 +403,7 @@ fn poll_room(
         if let Some(found) = found(place, pinned, take()) {
             return Poll::Ready(found);
         }
-        if cluster.has_room() {
+        if cluster.has_room(now) {
             cluster.state.queue.call_new();
         }
     }

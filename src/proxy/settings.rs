@@ -16,7 +16,7 @@ use rustls::pki_types::ServerName;
 use crate::http::proxy_protocol::Version;
 use crate::net::tls::{Chain, ListenerTls, UpstreamTls};
 use crate::policy::balance::Algorithm;
-use crate::policy::retry;
+use crate::policy::{circuit, health, retry};
 
 pub use self::limit::{Clients, Limit, LimitKind, Limits, Per};
 pub use super::route::PathRegex;
@@ -418,6 +418,10 @@ pub struct Cluster {
     pub balance: Balance,
     pub sticky: Option<Sticky>,
     pub retry: retry::Settings,
+    /// How its endpoints are checked; `None`: not at all.
+    pub health_check: Option<health::Settings>,
+    /// What becomes of endpoints that fail: `outlier` or `breaker`.
+    pub passive: Option<circuit::Settings>,
     /// Exchanges in flight on all endpoints together; `None` is no limit.
     pub max_in_flight: Option<u32>,
     /// Exchanges that may wait until there is room.

@@ -15,6 +15,9 @@ use crate::telemetry::record::Outcome;
 /// Every exchange ends in one record: also one whose task is dropped or panics.
 impl Drop for Exchange<'_> {
     fn drop(&mut self) {
+        if self.attempts.probe.is_some() {
+            self.leave_probe();
+        }
         let worker = &self.downstream.worker;
         let outcome = self.record.outcome.unwrap_or(match worker.is_draining() {
             true => Outcome::Shutdown,

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
 
+use super::alarm::Alarm;
 use super::availability::Availability;
 use super::failure::{FailureLog, SeenFailure};
 use super::limits;
@@ -18,9 +19,13 @@ use crate::net::socket::Peer;
 use crate::net::tls::{ClientTls, TicketKeys, UpstreamTls};
 use crate::policy::balance::FULL;
 use crate::policy::balance::ewma::PeakEwma;
+use crate::policy::circuit::{Phase, Reason};
+use crate::policy::failure_rate::FailureRate;
+use crate::policy::health::{Health, Outcome};
 use crate::policy::retry_budget::RetryBudget;
 use crate::policy::slow_start::ramp;
 use crate::runtime::clock::{Clock, Instant};
+use crate::telemetry::SharedCounter;
 
 /// The instance: one for all workers of a process.
 pub struct Shared {
@@ -35,6 +40,7 @@ pub struct Shared {
     /// Which workers accept connections.
     accepting: Box<[AtomicBool]>,
     draining: AtomicBool,
+    alarm: Alarm,
     /// Requests of this process are told apart from those of others by this.
     nonce: u64,
 }
@@ -70,6 +76,8 @@ pub struct ClusterState {
     pub(super) in_flight: AtomicU32,
     pub(super) queue: Queue,
     pub(super) retry_budget: RetryBudget,
+    /// Held by who is about to leave an endpoint alone that must not be the last.
+    ejecting: Mutex<()>,
 }
 
 impl ClusterState {
@@ -80,7 +88,17 @@ impl ClusterState {
             in_flight: AtomicU32::new(0),
             queue: Queue::new(Clock::start()),
             retry_budget: RetryBudget::default(),
+            ejecting: Mutex::default(),
         }
+    }
+
+    pub(super) fn ejecting(&self) -> MutexGuard<'_, ()> {
+        lock(&self.ejecting)
+    }
+
+    /// Lets all who wait look again: an endpoint has come or gone. Costs a load when nobody waits.
+    pub fn call_waiting(&self) {
+        self.queue.call_all();
     }
 
     /// Exchanges that wait for room.
@@ -96,13 +114,6 @@ impl ClusterState {
     /// Retries that could be made at this moment.
     pub fn retries_available(&self) -> u64 {
         self.retry_budget.available()
-    }
-
-    /// Lets those who wait look again: an endpoint has come or gone. Costs a load when nobody waits.
-    pub fn call_waiting(&self) {
-        if self.queue.len() > 0 {
-            self.queue.call(None);
-        }
     }
 }
 
@@ -127,6 +138,13 @@ pub struct EndpointState {
     pub address: Address,
     /// Exchanges begun and not settled.
     pub in_flight: AtomicU32,
+    /// Whether it takes requests, as far as its operator, its checks and its answers say.
+    pub availability: Availability,
+    /// What came of its recent attempts, where the cluster looks at shares.
+    pub(super) failures: FailureRate,
+    pub events: Events,
+    /// What its checks say; `None` while nobody checks it.
+    health: Mutex<Option<Health>>,
     /// Recent time to first byte, where the balancing asks for it.
     pub(super) latency: PeakEwma,
     /// When it came, in nanoseconds of the process's clocks; 0 if it has its whole share.
@@ -135,8 +153,6 @@ pub struct EndpointState {
     pub(super) at: Option<SocketAddr>,
     /// Where to connect; `None` stands for a name that has not been resolved.
     peer: Option<Peer>,
-    /// Whether it takes requests, as far as its operator says.
-    pub availability: Availability,
     /// What went wrong lately.
     pub(super) failure_log: FailureLog,
 }
@@ -162,11 +178,14 @@ impl EndpointState {
             label: Arc::from(key.address.label(key.at)),
             address: key.address.clone(),
             in_flight: AtomicU32::new(0),
+            availability: Availability::default(),
+            failures: FailureRate::default(),
+            events: Events::default(),
+            health: Mutex::default(),
             latency: PeakEwma::default(),
             came_ns: AtomicU64::new(0),
             at: key.at,
             peer: key.peer(),
-            availability: Availability::default(),
             failure_log: FailureLog::default(),
         }
     }
@@ -181,8 +200,38 @@ impl EndpointState {
         self.peer.as_ref()
     }
 
+    /// What its checks said last.
+    pub fn health(&self) -> Option<Health> {
+        *lock(&self.health)
+    }
+
+    /// Puts in force what its checks say; `None` if there are none. Whether that changes what is
+    /// thought of it.
+    pub fn set_health(&self, health: Option<Health>, now: Instant) -> bool {
+        *lock(&self.health) = health;
+        let is_up = health.is_none_or(|health| health.is_up);
+        let is_news = self.availability.set_checked(is_up);
+        if is_news && is_up {
+            self.come(now);
+        }
+        is_news
+    }
+
+    /// Until when it is left alone because it has failed, in milliseconds of the process's clocks.
+    pub fn left_alone_until_ms(&self) -> Option<u64> {
+        match self.availability.circuit().phase {
+            Phase::Open { until_ms } => Some(until_ms),
+            Phase::Closed { .. } | Phase::HalfOpen { .. } => None,
+        }
+    }
+
+    /// Whether it is left alone at `now`.
+    pub fn is_left_alone(&self, now: Instant) -> bool {
+        self.left_alone_until_ms().is_some_and(|until_ms| now.as_millis() < until_ms)
+    }
+
     /// Begins its slow start.
-    fn come(&self, now: Instant) {
+    pub(super) fn come(&self, now: Instant) {
         self.came_ns.store(now.as_nanos().max(1), Ordering::Relaxed);
     }
 
@@ -192,6 +241,33 @@ impl EndpointState {
             0 => FULL,
             came => ramp(now.as_nanos().saturating_sub(came), window_ns),
         }
+    }
+}
+
+/// What has happened to an endpoint, counted.
+#[derive(Debug, Default)]
+pub struct Events {
+    opened: [SharedCounter; Reason::LABELS.len()],
+    checks: [SharedCounter; Outcome::LABELS.len()],
+}
+
+impl Events {
+    pub(super) fn opened(&self, reason: Reason) {
+        self.opened[reason.index()].inc();
+    }
+
+    pub fn checked(&self, outcome: Outcome) {
+        self.checks[outcome.index()].inc();
+    }
+
+    /// How often it was left alone, by reason.
+    pub fn openings(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Reason::LABELS.into_iter().zip(self.opened.iter().map(SharedCounter::get))
+    }
+
+    /// How its checks ended.
+    pub fn checks(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Outcome::LABELS.into_iter().zip(self.checks.iter().map(SharedCounter::get))
     }
 }
 
@@ -208,6 +284,7 @@ impl Shared {
             loads: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
             accepting: (0..workers).map(|_| AtomicBool::new(false)).collect(),
             draining: AtomicBool::new(false),
+            alarm: Alarm::default(),
             nonce,
         }
     }
@@ -240,6 +317,8 @@ impl Shared {
         self.snapshot.store(Arc::new(snapshot));
         self.version.store(version, Ordering::Release);
         self.states.forget_unused();
+        // There may be endpoints that the old one would have let wait longer.
+        self.alarm.ring();
     }
 
     /// The state of every limit.
@@ -318,6 +397,11 @@ impl Shared {
 
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Rings when an endpoint has been left alone, or may have to be taken back.
+    pub fn alarm(&self) -> &Alarm {
+        &self.alarm
     }
 
     pub fn start_draining(&self) {

@@ -58,6 +58,17 @@ pub(super) struct Cluster {
     pub(super) endpoints_limits: Vec<Box<[Arc<LimitState>]>>,
 }
 
+/// An endpoint for those who speak to it on their own.
+#[derive(Clone, Copy)]
+pub struct EndpointInFull<'a> {
+    pub cluster: &'a settings::Cluster,
+    pub cluster_state: &'a Arc<ClusterState>,
+    pub endpoint: &'a settings::Endpoint,
+    pub state: &'a Arc<EndpointState>,
+    /// What handshakes with it are made with, if it wants one.
+    pub tls: Option<&'a Arc<ClientTls>>,
+}
+
 /// Pick among all endpoints of a cluster; only weights differ.
 pub(super) struct Balancers {
     pub(super) primary: Balancer,
@@ -211,6 +222,21 @@ impl Snapshot {
         self.clusters.iter().map(|cluster| (&cluster.state, &cluster.settings, &*cluster.endpoints))
     }
 
+    /// Every endpoint with all that is said of it.
+    pub fn endpoints_in_full(&self) -> impl Iterator<Item = EndpointInFull<'_>> {
+        self.clusters.iter().flat_map(|cluster| {
+            let settings = cluster.settings.endpoints.iter();
+            let parts = cluster.endpoints.iter().zip(settings).zip(&cluster.endpoints_tls);
+            parts.map(|((state, endpoint), tls)| EndpointInFull {
+                cluster: &cluster.settings,
+                cluster_state: &cluster.state,
+                endpoint,
+                state,
+                tls: tls.as_ref(),
+            })
+        })
+    }
+
     /// The state of every cluster, for reports.
     pub fn clusters(&self) -> impl Iterator<Item = &Arc<ClusterState>> {
         self.clusters.iter().map(|cluster| &cluster.state)
@@ -260,6 +286,8 @@ fn ops_cluster(name: &str) -> settings::Cluster {
         balance: settings::Balance::default(),
         sticky: None,
         retry: retry::Settings::default(),
+        health_check: None,
+        passive: None,
         max_in_flight: None,
         queue: 0,
         limit: Vec::new(),

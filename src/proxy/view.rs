@@ -19,7 +19,7 @@ use super::worker::ListenerState;
 use crate::http::proxy_protocol::Version;
 use crate::net::tls::{ClientTls, HandshakeFailure, ServerTls};
 use crate::policy::balance::Algorithm;
-use crate::policy::retry;
+use crate::policy::{circuit, retry};
 use crate::runtime::clock::Instant;
 use crate::telemetry::access_log::LineFormat;
 use crate::telemetry::record::Outcome;
@@ -55,6 +55,8 @@ pub(super) struct ClusterView {
     pub(super) slow_start_ns: u64,
     pub(super) observes_latency: bool,
     pub(super) retry: retry::Settings,
+    /// What becomes of endpoints that fail.
+    pub(super) passive: Option<circuit::Settings>,
     pub(super) max_in_flight: Option<u32>,
     /// Whether the cluster or an endpoint has a limit: without one nobody ever waits.
     pub(super) is_limited: bool,
@@ -291,6 +293,7 @@ impl ClusterView {
             slow_start_ns: nanos(balance.slow_start.unwrap_or_default()),
             observes_latency: balance.algorithm == Algorithm::PeakEwma,
             retry: settings.retry.clone(),
+            passive: settings.passive.clone(),
             max_in_flight: settings.max_in_flight,
             is_limited: settings.max_in_flight.is_some() || limited_endpoint,
             queue: settings.queue,

@@ -26,6 +26,11 @@ impl Instant {
         self.0
     }
 
+    /// Whole milliseconds since the clocks of this process began.
+    pub const fn as_millis(self) -> u64 {
+        self.0 / 1_000_000
+    }
+
     /// The timer tick (one millisecond) this instant lies in.
     pub(super) const fn tick(self) -> u64 {
         self.0 / NANOS_PER_TICK

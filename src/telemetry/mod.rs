@@ -28,7 +28,8 @@ pub use log_queue::LogSink;
 pub use lookups::{LookupOutcome, Lookups};
 pub use record::Outcome;
 pub use report::{
-    CertificateReport, ClusterReport, EndpointReport, LimitReport, LogEntries, ProcessStats, Report,
+    CertificateReport, CircuitState, ClusterReport, EndpointReport, LimitReport, LogEntries,
+    PassiveReport, ProcessStats, Report,
 };
 pub use stamp::StampCache;
 pub use worker::{

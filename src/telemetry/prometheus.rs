@@ -2,6 +2,7 @@
 //!
 //! Names without the prefix `ringgate_` are those that existing rules and dashboards ask for.
 
+mod health;
 mod limits;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ pub fn render(report: &Report<'_>) -> String {
     write_http2(&mut page, report.workers);
     write_endpoint_series(&mut page, report.workers);
     write_endpoints(&mut page, report);
+    health::write(&mut page, report);
     write_queues(&mut page, report);
     limits::write(&mut page, report);
     write_models(&mut page, report.workers);
@@ -562,6 +564,8 @@ mod tests {
             up: true,
             in_flight: 7,
             weight: 2,
+            checks: Vec::new(),
+            passive: None,
         };
         let page = page(&workers, &[endpoint]);
         let labels = r#"{cluster="docs",endpoint="10.0.0.1:80",service="tagged"}"#;

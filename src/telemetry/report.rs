@@ -39,6 +39,28 @@ pub struct EndpointReport {
     pub up: bool,
     pub in_flight: u64,
     pub weight: u32,
+    /// How its checks ended, by outcome; empty if nobody checks it.
+    pub checks: Vec<(&'static str, u64)>,
+    /// Where its cluster leaves endpoints alone that fail.
+    pub passive: Option<PassiveReport>,
+}
+
+/// What has come of an endpoint's answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PassiveReport {
+    /// Whether it is a breaker that looks at them, and not an outlier.
+    pub is_breaker: bool,
+    pub circuit: CircuitState,
+    /// How often it was left alone, by reason.
+    pub openings: Vec<(&'static str, u64)>,
+}
+
+/// The number of a state is its value in metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CircuitState {
+    Closed = 0,
+    Open = 1,
+    HalfOpen = 2,
 }
 
 /// A certificate that is shown to others.

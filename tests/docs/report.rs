@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use ringgate::telemetry::worker::Driver;
 use ringgate::telemetry::{
-    CertificateReport, ClusterReport, EndpointReport, HandOvers, LimitReport, Line, LineFormat,
-    Load, LogEntries, Lookups, Outcome, ProcessStats, Report, RequestKey, StampCache,
-    WorkerMetrics, prometheus,
+    CertificateReport, CircuitState, ClusterReport, EndpointReport, HandOvers, LimitReport, Line,
+    LineFormat, Load, LogEntries, Lookups, Outcome, PassiveReport, ProcessStats, Report,
+    RequestKey, StampCache, WorkerMetrics, prometheus,
 };
 
 /// Type and labels by name.
@@ -60,13 +60,28 @@ fn page() -> String {
         up: true,
         in_flight: 0,
         weight: 1,
+        checks: vec![("passed", 3), ("timeout", 1), ("closed", 0)],
+        passive: Some(PassiveReport {
+            is_breaker: false,
+            circuit: CircuitState::Open,
+            openings: vec![("consecutive_failures", 1), ("failure_rate", 0)],
+        }),
+    };
+    let broken = EndpointReport {
+        passive: Some(PassiveReport {
+            is_breaker: true,
+            circuit: CircuitState::HalfOpen,
+            openings: vec![("consecutive_failures", 0), ("failure_rate", 1)],
+        }),
+        endpoint: "10.0.0.2:80".into(),
+        ..endpoint.clone()
     };
     prometheus::render(&Report {
         service: "ringgate",
         tags: &[],
         version: "0.0.0",
         workers: &[Arc::new(worker)],
-        endpoints: &[endpoint],
+        endpoints: &[endpoint, broken],
         certificates: &[CertificateReport { file: "a.pem".into(), not_after: 0 }],
         clusters: &[ClusterReport { cluster: "web".into(), queued: 0 }],
         limits: &[LimitReport {

@@ -62,7 +62,8 @@ impl ClientTls {
         Self(Arc::new(config))
     }
 
-    pub(super) fn config(&self) -> Arc<ClientConfig> {
+    /// For those who bring their own loop.
+    pub fn config(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.0)
     }
 }
