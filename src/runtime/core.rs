@@ -140,6 +140,11 @@ impl Core {
         }
     }
 
+    /// Whether tasks wait for their poll.
+    pub(super) fn has_ready(&self) -> bool {
+        !self.ready.borrow().is_empty()
+    }
+
     pub(super) fn remote_id(&self) -> u16 {
         self.remote.id()
     }

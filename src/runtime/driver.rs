@@ -98,15 +98,16 @@ impl Driver {
     }
 
     /// Takes a copy of the bytes, to be sent when the turn ends, if that is cheaper than sending them
-    /// at once.
+    /// at once. `company`: more tasks of this turn may send.
     pub(super) fn send_later(
         &mut self,
         id: SourceId,
         pieces: &[IoSlice<'_>],
+        company: bool,
         stats: &LoopStats,
     ) -> bool {
         match self {
-            Self::Uring(uring) => uring.send_later(id, pieces, stats),
+            Self::Uring(uring) => uring.send_later(id, pieces, company, stats),
             Self::Epoll(_) => false,
         }
     }

@@ -73,7 +73,8 @@ impl Source {
     ///
     /// A source that is dropped in the same turn gives up what the kernel does not take of it.
     pub fn send_later(&self, pieces: &[IoSlice<'_>]) -> bool {
-        self.core.driver.borrow_mut().send_later(self.id, pieces, self.core.stats())
+        let company = self.core.has_ready();
+        self.core.driver.borrow_mut().send_later(self.id, pieces, company, self.core.stats())
     }
 
     /// Ready when a send at once overtakes nothing that [`Self::send_later`] has taken.

@@ -71,6 +71,10 @@ impl Sends {
         Some(&self.arena[at..self.used])
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// Forgets the last one.
     pub(super) fn take_back(&mut self) {
         self.queue.pop();
@@ -100,13 +104,18 @@ impl Sends {
 
 impl Uring {
     /// Copies the bytes, to be sent when this turn ends, and says whether it has. If not, they are
-    /// to be sent at once.
+    /// to be sent at once. `company`: more tasks of this turn may send.
     pub(in crate::runtime) fn send_later(
         &mut self,
         id: SourceId,
         pieces: &[IoSlice<'_>],
+        company: bool,
         stats: &LoopStats,
     ) -> bool {
+        // Alone it would gain nothing and leave later.
+        if !company && self.sends.is_empty() {
+            return false;
+        }
         let source = &self.sources[id.0 as usize];
         if source.unsent.is_some() || source.sends || !self.backlog.is_empty() {
             return false;
