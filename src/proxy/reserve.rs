@@ -67,10 +67,10 @@ impl Choice<'_> {
     }
 
     /// Why none of these was taken; `None` if there is none.
-    fn shortage(&self, balancer: &Balancer) -> Option<Room> {
+    fn shortage(&self, endpoints: impl IntoIterator<Item = usize>) -> Option<Room> {
         let now = self.now_ns();
         let mut shortage: Option<(OverLimit, usize)> = None;
-        for index in balancer.endpoints().filter(|index| self.suits(*index)) {
+        for index in endpoints.into_iter().filter(|index| self.suits(*index)) {
             match (self.cluster.endpoints[index].check_limits(now), shortage) {
                 // One that is busy will have room.
                 (Ok(()), _) => return Some(Room::Full),
@@ -177,8 +177,9 @@ impl ClusterView {
         if let Some(index) = choice.wish.affinity.pinned()
             && choice.suits(index)
         {
-            // It is waited for, as if there were no other.
-            return self.take_pinned(index, choice.now).map_or(Room::Full, Room::Taken);
+            // It is waited for, as if there were no other, whatever its weight.
+            let taken = self.occupy(index, choice).map(Room::Taken);
+            return taken.or_else(|| choice.shortage([index])).unwrap_or(Room::Full);
         }
         let balancers = [Some(&self.balancers.primary), self.balancers.backup.as_ref()];
         for balancer in balancers.into_iter().flatten() {
@@ -186,29 +187,25 @@ impl ClusterView {
                 return Room::Taken(in_flight);
             }
             // Endpoints that are busy are there: backups stand in for those that are not.
-            if let Some(shortage) = choice.shortage(balancer) {
+            if let Some(shortage) = choice.shortage(balancer.endpoints()) {
                 return shortage;
             }
         }
         Room::Nobody
     }
 
-    /// Whatever its weight, and also if it stands in for others.
-    fn take_pinned(self: &Rc<Self>, index: usize, now: Instant) -> Option<InFlight> {
+    /// Takes a place on one endpoint; `None` if it has none, or has reached a limit, or if another
+    /// worker tries it out or has just found it wanting.
+    fn occupy(self: &Rc<Self>, index: usize, choice: &Choice<'_>) -> Option<InFlight> {
         let endpoint = &self.endpoints[index];
         if !count_up(&endpoint.state.in_flight, endpoint.max_in_flight) {
             return None;
         }
         let cluster = Rc::clone(self);
-        let mut taken = InFlight { cluster, endpoint: index, is_used: true, probe: None };
-        match self.enter(endpoint, Asker::Bound, now) {
-            Some(probe) => taken.probe = probe,
-            None => {
-                taken.is_used = false;
-                return None;
-            }
-        }
-        Some(taken)
+        let mut taken = InFlight { cluster, endpoint: index, is_used: false, probe: None };
+        taken.probe = self.enter(endpoint, choice.asker(index), choice.now)?;
+        taken.is_used = endpoint.take_limits(choice.now_ns());
+        taken.is_used.then_some(taken)
     }
 
     fn take_from(self: &Rc<Self>, balancer: &Balancer, choice: &Choice<'_>) -> Option<InFlight> {
@@ -220,18 +217,8 @@ impl ClusterView {
         // Another worker may take the last room between the pick and the count.
         for _ in 0..=self.endpoints.len() {
             let index = balancer.pick(choice, turn, choice.wish.affinity.hash())?;
-            let endpoint = &self.endpoints[index];
-            if count_up(&endpoint.state.in_flight, endpoint.max_in_flight) {
-                let cluster = Rc::clone(self);
-                let mut taken = InFlight { cluster, endpoint: index, is_used: true, probe: None };
-                if let Some(probe) = self.enter(endpoint, choice.asker(index), choice.now) {
-                    taken.probe = probe;
-                    if endpoint.take_limits(choice.now_ns()) {
-                        return Some(taken);
-                    }
-                }
-                // Another worker tries it out or has just found it wanting, or it is at a limit.
-                taken.is_used = false;
+            if let Some(taken) = self.occupy(index, choice) {
+                return Some(taken);
             }
         }
         None

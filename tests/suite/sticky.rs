@@ -390,3 +390,19 @@ fn calls_of_a_model_are_sticky_too() {
         assert_eq!(call(&cookie).text(), first.text());
     }
 }
+
+#[test]
+fn a_limit_of_an_endpoint_holds_for_the_clients_that_stay_with_it() {
+    let origin = origin().reply("1").start();
+    let limited = format!(
+        "[cluster.c]\n{STICKY}[[cluster.c.endpoint]]\naddress = \"{}\"\n\
+         limit = {{ rate = \"1/h\", burst = 2 }}\n",
+        origin.address
+    );
+    let config = format!("{}[[route]]\ncluster = \"c\"\n{limited}", listener(""));
+    let gateway = gateway().config(config).start();
+    let (_, cookie) = arrive(&gateway);
+    let mut client = gateway.client();
+    assert_eq!(ask(&mut client, &cookie).status, 200);
+    assert_eq!(ask(&mut client, &cookie).status, 429);
+}
