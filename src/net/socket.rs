@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
 
@@ -190,12 +190,7 @@ impl Socket {
 
     /// send(2) spares the kernel reading a list of pieces: some 0.15 µs of 5.
     fn send_one(&self, bytes: &[u8]) -> io::Result<usize> {
-        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-        // SAFETY: the pointer and length describe `bytes`, which send only reads.
-        let sent = unsafe {
-            libc::send(self.source.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags)
-        };
-        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+        self.source.send_now(bytes)
     }
 
     /// Sends one piece whole, within the deadline.
@@ -252,6 +247,8 @@ impl Socket {
 
     /// Says that nothing more will be sent; what was sent still arrives.
     pub fn finish_sending(&self) {
+        // What waits for the end of the turn has to leave before.
+        let _ = self.source.poll_sendable(&Context::from_waker(Waker::noop()));
         self.core().stats().syscalls.add(1);
         // The peer may be gone already, which is as good.
         let _ = SockRef::from(&self.source).shutdown(std::net::Shutdown::Write);

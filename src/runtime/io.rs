@@ -77,6 +77,11 @@ impl Source {
         self.core.driver.borrow_mut().send_later(self.id, pieces, company, self.core.stats())
     }
 
+    /// send(2) without waiting.
+    pub fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        super::driver::send_now(self.as_raw_fd(), bytes)
+    }
+
     /// Ready when a send at once overtakes nothing that [`Self::send_later`] has taken.
     pub fn poll_sendable(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         self.core.driver.borrow_mut().poll_sendable(self.id, cx, self.core.stats())

@@ -111,6 +111,19 @@ fn a_socket_that_is_dropped_right_behind_a_message_delivers_it() {
 }
 
 #[test]
+fn what_leaves_with_the_turn_comes_before_the_end_of_the_stream() {
+    for chosen in drivers() {
+        block_on(chosen, |core| async move {
+            let _company = Company::of(&core);
+            let (near, far) = Socket::pair(&core).unwrap();
+            send_with_turn(&far, &message(0)).await.unwrap();
+            far.finish_sending();
+            expect_messages(&near, 1).await;
+        });
+    }
+}
+
+#[test]
 fn a_thousand_sockets_send_in_one_turn() {
     for chosen in drivers() {
         block_on(chosen, |core| async move {
